@@ -1,0 +1,146 @@
+"""The words of fault messages: what a key allows, what was meant, what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+# Suffix of a key -> (unit as shown, spellings a user may have typed behind a number).
+_KEY_UNITS = {
+    "_hz": ("Hz", ("hz",)),
+    "_v": ("V", ("v", "volt")),
+    "_ohm": ("Ω", ("ohm", "ohms", "ω")),
+    "_bytes": ("bytes", ("b", "byte", "bytes")),
+    "_bits": ("bits", ("b", "bit", "bits")),
+    "_cycles": ("cycles", ("cycle", "cycles")),
+}
+_PREFIX_EXPONENTS = {"p": -12, "n": -9, "u": -6, "m": -3, "": 0, "k": 3, "K": 3, "M": 6, "G": 9}
+_BYTE_POWERS = {"": 0, "k": 1, "K": 1, "Ki": 1, "M": 2, "Mi": 2, "G": 3, "Gi": 3}
+_QUANTITY = re.compile(r"\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([^\s\d]*)\s*")
+
+
+def close_match(word: str, choices: Iterable[str]) -> str | None:
+    """The choice that was probably meant; a difference of case alone goes first (pJ for PJ)."""
+    choices = list(choices)
+    same = [choice for choice in choices if choice.casefold() == word.casefold()]
+    near = same or difflib.get_close_matches(word, choices, n=1)
+    return near[0] if near else None
+
+
+def did_you_mean(word: Any, choices: Iterable[str]) -> str:
+    """``"; did you mean X?"``, or nothing if no choice is near."""
+    match = close_match(word, choices) if isinstance(word, str) else None
+    return f"; did you mean {match}?" if match else ""
+
+
+def unit_of(key: str) -> str:
+    """Unit that the suffix of a key names, ``""`` if it has none."""
+    return next((shown for suffix, (shown, _) in _KEY_UNITS.items() if key.endswith(suffix)), "")
+
+
+def wrong_value(key: str, field: FieldInfo, value: Any, text: str | None) -> str:
+    """Message for a value that `field` does not allow; `text` is the value as written."""
+    return f"must be {allowed(key, field)} (got {got(value, text)}){_way_out(key, field, value)}"
+
+
+def allowed(key: str, field: FieldInfo) -> str:
+    """What a key takes, in words: ``a number in Ω above 0``."""
+    words = _words_of(field)
+    if words:
+        return words[0] if len(words) == 1 else "one of " + ", ".join(words)
+    if field.annotation is str:
+        return "text"
+    kind = "a whole number" if field.annotation is int else "a number"
+    unit = unit_of(key)
+    joint = " of " if unit in ("bytes", "bits", "cycles") else " in "
+    return kind + (joint + unit if unit else "") + _range(field)
+
+
+def got(value: Any, text: str | None) -> str:
+    """A value as a user recognises it, cut if it is long."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    shown = repr(value) if isinstance(value, str) or text is None else text
+    return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+def number_text(value: float) -> str:
+    """Shortest spelling of a number: ``1e11``, not ``1e+11``."""
+    return str(value) if isinstance(value, int) else f"{value:g}".replace("e+", "e")
+
+
+def _words_of(field: FieldInfo) -> list[str]:
+    if get_origin(field.annotation) is Literal:
+        return [str(word) for word in get_args(field.annotation)]
+    return []
+
+
+def _range(field: FieldInfo) -> str:
+    bounds = {
+        name: number_text(getattr(limit, name))
+        for limit in field.metadata
+        for name in ("ge", "gt", "le", "lt")
+        if getattr(limit, name, None) is not None
+    }
+    if "ge" in bounds and "le" in bounds:
+        return f" from {bounds['ge']} to {bounds['le']}"
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    parts = [f"{words[name]} {bound}" for name, bound in bounds.items()]
+    return " " + " and ".join(parts) if parts else ""
+
+
+def _way_out(key: str, field: FieldInfo, value: Any) -> str:
+    words = _words_of(field)
+    if words:
+        return did_you_mean(value, words)
+    if field.annotation is str:
+        simple = isinstance(value, int | float)
+        return "; put it in quotes" if simple else ""
+    if isinstance(value, float) and field.annotation is int and value.is_integer():
+        return f"; write {value:.0f}" if abs(value) < 1e15 else ""
+    if isinstance(value, str):
+        number = plain_number(key, value)
+        return f"; write {number}" if number else ""
+    return ""
+
+
+def plain_number(key: str, text: str) -> str | None:
+    """The number to write for a quantity such as ``20 kOhm``, or None if it is not clear.
+
+    K, M and G of bytes are powers of 1024, as in Table I of Li et al. (20KB is 20480).
+    """
+    match = _QUANTITY.fullmatch(text.replace("_", "").replace("µ", "u").replace("μ", "u"))
+    if match is None:
+        return None
+    number, unit = match[1], match[2]
+    suffix = next((suffix for suffix in _KEY_UNITS if key.endswith(suffix)), None)
+    if not unit or suffix is None:
+        return None if unit else number
+    prefix = _prefix(unit, _KEY_UNITS[suffix][1])
+    if prefix is None:
+        return None
+    if suffix == "_bytes":
+        power = _BYTE_POWERS.get(prefix)
+        return None if power is None else f"{float(number) * 1024**power:.0f}"
+    if suffix == "_hz" and prefix == "m":
+        prefix = "M"  # a clock in mhz is never meant in millihertz
+    exponent = _PREFIX_EXPONENTS.get(prefix)
+    if not exponent:
+        return None if exponent is None else number
+    return None if "e" in number.lower() else f"{number}e{exponent}"
+
+
+def _prefix(unit: str, spellings: tuple[str, ...]) -> str | None:
+    """What stands before the unit: ``k`` of ``kOhm``; None if the unit is another one."""
+    for spelling in sorted(spellings, key=len, reverse=True):
+        if unit.casefold().endswith(spelling):
+            return unit[: len(unit) - len(spelling)]
+    return None

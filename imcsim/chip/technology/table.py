@@ -1,0 +1,265 @@
+"""Technology tables as files: every entry is ``{value: 0.0133, unit: pJ, source: "..."}``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from imcsim.chip.faults import Fault, Option, Origin, Place, UnreadableError, raise_faults
+from imcsim.chip.messages import close_match, did_you_mean, got
+from imcsim.chip.technology import Technology, Value
+from imcsim.chip.yaml_positions import Document, KeyPath, dotted, read_document
+
+TECHNOLOGY_FORMAT = "imcsim-technology/1"
+ENTRIES = tuple(
+    name for name, field in Technology.model_fields.items() if field.annotation is Value
+)
+"""Names of the component values, in the order of the class."""
+
+_HEADING = ("name", "description")
+_PARTS = ("value", "unit", "source")
+# Suffix of an entry -> unit -> exponent of ten that turns it into SI; the first that fits counts.
+_UNITS: Mapping[str, Mapping[str, int]] = {
+    "_bit_m_j": {"J/m": 0, "pJ/mm": -9, "fJ/mm": -12, "fJ/um": -9},
+    "_j": {"J": 0, "mJ": -3, "uJ": -6, "nJ": -9, "pJ": -12, "fJ": -15, "aJ": -18},
+    "_w": {"W": 0, "mW": -3, "uW": -6, "nW": -9, "pW": -12},
+    "_m2": {"m2": 0, "mm2": -6, "um2": -12},
+    "_s": {"s": 0, "ms": -3, "us": -6, "ns": -9, "ps": -12},
+    "_v": {"V": 0, "mV": -3},
+}
+
+
+def load_technology(name_or_path: str | Path) -> Technology:
+    """Load a packaged table by its name (``neurosim_32nm_lstp``) or the user's own by its path.
+
+    Raises
+    ------
+    ArchError
+        With every fault of the file, one line each.
+    """
+    faults: list[Fault] = []
+    name = str(name_or_path)
+    technology = _read_base(name, Place("technology"), "", Path(), faults)
+    if technology is None or faults:
+        raise_faults(faults)
+    return technology
+
+
+def packaged_technologies() -> tuple[str, ...]:
+    """Names of the tables that come with imcsim."""
+    return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.yaml")))
+
+
+def units_of(entry: str) -> Mapping[str, int]:
+    """Units that an entry may be given in, with their exponents of ten; the first one is SI."""
+    return next(units for suffix, units in _UNITS.items() if entry.endswith(suffix))
+
+
+def si_unit(entry: str) -> str:
+    """SI unit of an entry: ``J`` of ``adder_bit_j``."""
+    return next(iter(units_of(entry)))
+
+
+def overlay_technology(document: Document, faults: list[Fault]) -> Technology | None:
+    """The technology of an architecture: the base table, if any, under the file's own values."""
+    key = "technology"
+    root = document.entry((key,))
+    if key not in document.data:
+        known = ", ".join(packaged_technologies())
+        message = f"missing; wanted is one of {known}, a path, or a mapping with base"
+        faults.append(Fault(root.key, key, message))
+        return None
+    raw = document.data[key]
+    if not isinstance(raw, dict):
+        message = f"must be a name, a path or a mapping with base (got {got(raw, root.text)})"
+        faults.append(Fault(root.origin, key, message))
+        return None
+    own = {name: value for name, value in raw.items() if name != "base"}
+    if "base" not in raw:
+        return _technology(own, (key,), document, faults)
+    before = len(faults)
+    base = _named_base(raw["base"], document, faults)
+    heading = _heading(own, (key,), document, faults, needed=False)
+    values = _read_entries(own, (key,), document, faults)
+    if base is None or len(faults) > before:
+        return None
+    return base.model_copy(update={**heading, **values})
+
+
+def _named_base(name: Any, document: Document, faults: list[Fault]) -> Technology | None:
+    entry = document.entry(("technology", "base"))
+    if not isinstance(name, str):
+        message = f"must be a name or a path (got {got(name, entry.text)})"
+        faults.append(Fault(entry.origin, "technology.base", message))
+        return None
+    # A path counts from the file that says it, not from the top one; an option's, from here.
+    folder = Path(entry.origin.file).parent if isinstance(entry.origin, Place) else Path()
+    return _read_base(name, entry.origin, "technology", folder, faults)
+
+
+def _read_base(
+    name: str, origin: Origin, key: str, folder: Path, faults: list[Fault]
+) -> Technology | None:
+    """Read the table called `name`; a path counts from `folder`; `origin` said the name."""
+    path = folder / name
+    if path.suffix not in (".yaml", ".yml"):
+        known = packaged_technologies()
+        if name not in known:
+            hint = did_you_mean(name, known) or "; a path ends in .yaml"
+            message = f"must be one of {', '.join(known)} or a path (got {got(name, None)}){hint}"
+            faults.append(Fault(origin, key, message))
+            return None
+        path = Path(__file__).parent / f"{name}.yaml"
+    try:
+        document = read_document(path)
+    except UnreadableError as error:
+        faults.append(error.fault)
+        return None
+    faults.extend(document.faults)
+    check_format(document, TECHNOLOGY_FORMAT, faults)
+    data = {name: value for name, value in document.data.items() if name != "format"}
+    return _technology(data, (), document, faults)
+
+
+def check_format(document: Document, wanted: str, faults: list[Fault]) -> None:
+    """Note a fault unless the document says ``format: <wanted>``."""
+    found = document.data.get("format")
+    if found == wanted:
+        return
+    entry = document.entry(("format",))
+    if "format" not in document.data:
+        message = f"missing; write format: {wanted}"
+    else:
+        message = f"must be {wanted} (got {got(found, entry.text)})"
+    faults.append(Fault(entry.origin, "format", message))
+
+
+def _technology(
+    data: Mapping[str, Any], prefix: KeyPath, document: Document, faults: list[Fault]
+) -> Technology | None:
+    """A complete table, which stands on no other."""
+    before = len(faults)
+    heading = _heading(data, prefix, document, faults, needed=True)
+    values = _read_entries(data, prefix, document, faults)
+    # A misspelt entry is already reported and not missing as well.
+    meant = {close_match(name, ENTRIES) for name in data if name not in ENTRIES}
+    missing = [name for name in ENTRIES if name not in data and name not in meant]
+    if missing:
+        names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if missing[3:] else "")
+        way_out = f"; write base: {packaged_technologies()[0]} to take them from there"
+        message = f"missing entries {names}{way_out if prefix else ''}"
+        faults.append(Fault(document.entry(prefix).key, dotted(prefix), message))
+    if len(faults) > before:
+        return None
+    return Technology.model_validate({**heading, **values})
+
+
+def _heading(
+    data: Mapping[str, Any],
+    prefix: KeyPath,
+    document: Document,
+    faults: list[Fault],
+    *,
+    needed: bool,
+) -> dict[str, str]:
+    """Name and description of a table, as far as they are there."""
+    found = {}
+    for name in _HEADING:
+        path = (*prefix, name)
+        entry = document.entry(path)
+        if name not in data:
+            if needed:
+                faults.append(Fault(entry.key, dotted(path), "missing; wanted is text"))
+        elif isinstance(data[name], str) and data[name]:
+            found[name] = data[name]
+        else:
+            message = f"must be text (got {got(data[name], entry.text)})"
+            faults.append(Fault(entry.origin, dotted(path), message))
+    return found
+
+
+def _read_entries(
+    data: Mapping[str, Any], prefix: KeyPath, document: Document, faults: list[Fault]
+) -> dict[str, Value]:
+    """The component values in `data`, converted to SI; keys that are none are faults."""
+    values = {}
+    for name, raw in data.items():
+        path = (*prefix, name)
+        if name in _HEADING:
+            continue
+        if name not in ENTRIES:
+            message = f"unknown key{did_you_mean(name, ENTRIES)}"
+            faults.append(Fault(document.entry(path).key, dotted(path), message))
+        elif (value := _read_entry(name, raw, path, document, faults)) is not None:
+            values[name] = value
+    return values
+
+
+def _read_entry(
+    name: str, raw: Any, path: KeyPath, document: Document, faults: list[Fault]
+) -> Value | None:
+    """One component value in SI units, or None and its faults."""
+    units = units_of(name)
+    if not isinstance(raw, dict):
+        entry = document.entry(path)
+        example = f"{{value: 1.5, unit: {list(units)[-1]}, source: where it is from}}"
+        message = f"must be a mapping such as {example} (got {got(raw, entry.text)})"
+        faults.append(Fault(entry.origin, dotted(path), message))
+        return None
+    found = [
+        Fault(document.entry((*path, part)).key, dotted((*path, part)), f"unknown key{hint}")
+        for part in raw
+        if part not in _PARTS
+        for hint in [did_you_mean(part, _PARTS)]
+    ]
+    for part in _PARTS:
+        entry = document.entry((*path, part))
+        bare = isinstance(entry.origin, Option)  # an option gives a number without its unit
+        wrong = _part_fault(part, raw, units, entry.text, bare)
+        if wrong:
+            origin = entry.origin if part in raw else document.entry(path).key
+            found.append(Fault(origin, dotted((*path, part)), wrong))
+    faults.extend(found)
+    if found:
+        return None
+    exponent = units[_plain_unit(raw["unit"])]
+    # Decimal shifts the point without rounding, so 0.0133 pJ is the float 1.33e-14 exactly.
+    value = float(Decimal(repr(raw["value"])).scaleb(exponent))
+    return Value(value=value, source=raw["source"])
+
+
+def _part_fault(
+    part: str, raw: Mapping[str, Any], units: Mapping[str, int], text: str | None, bare: bool
+) -> str | None:
+    if part not in raw:
+        return "missing"
+    if part == "value":
+        return _value_fault(raw[part], f" in {next(iter(units))}" if bare else "", text)
+    return _unit_fault(raw[part], units) if part == "unit" else _source_fault(raw[part], text)
+
+
+def _value_fault(value: Any, unit: str, text: str | None) -> str | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        hint = "; its unit goes into unit" if isinstance(value, str) and not unit else ""
+        return f"must be a number{unit} (got {got(value, text)}){hint}"
+    return f"must not be negative (got {got(value, text)})" if value < 0 else None
+
+
+def _source_fault(value: Any, text: str | None) -> str | None:
+    if isinstance(value, str) and value.strip():
+        return None
+    return f"must say where the value is from (got {got(value, text)})"
+
+
+def _unit_fault(unit: Any, units: Mapping[str, int]) -> str | None:
+    if isinstance(unit, str) and _plain_unit(unit) in units:
+        return None
+    return f"must be one of {', '.join(units)} (got {got(unit, None)}){did_you_mean(unit, units)}"
+
+
+def _plain_unit(unit: str) -> str:
+    """Spell µ as u and ² as 2."""
+    return unit.replace("µ", "u").replace("μ", "u").replace("²", "2")
