@@ -1,8 +1,9 @@
-"""Discrete-event engine on a binary heap: the same rule and results as `event_wheel`, in a simpler way.
+"""Discrete-event engine on a binary heap: the rule and results of `event_wheel`, in a simpler way.
 
-It serves durations for which a timing wheel would be too large, and it is the oracle of the wheel: all
-touched resources are sorted and visited, all watchers of a pool are woken, all arrivals are sorted.
-Its price is a logarithm per task, and a visit of every watcher whenever a crowded pool is given credits.
+It serves durations for which a timing wheel would be too large, and it is the oracle of the wheel:
+all touched resources are sorted and visited, all watchers of a pool are woken, all arrivals are
+sorted. Its price is a logarithm per task, and a visit of every watcher whenever a crowded pool is
+given credits.
 """
 
 from __future__ import annotations
@@ -196,7 +197,7 @@ def run_heap(
     start,
     end,
 ):
-    """Run a task graph to its end; arguments, results and errors are those of `event_wheel.run_wheel`.
+    """Run a task graph to its end; arguments, results and errors as `event_wheel.run_wheel`.
 
     Memory does not depend on the durations, which may be as long as int64 allows.
     """

@@ -14,14 +14,16 @@ visited twice in a cycle, and resources that share no pool may be visited in any
 Why it is fast:
 
 - Events: a ring of lists, one per cycle of the longest duration (Varghese and Lauck, SOSP 1987).
-- A blocked resource watches one pool that it lacks. It cannot start before that pool is given credits,
-  so one registration loses no wake-up, however many pools the head needs.
-- A resource is *rival* if it takes from a pool that another resource takes from as well. Only rivals
-  need the ascending order; all others, most of a chip, are served as they come.
+- A blocked resource watches one pool that it lacks. It cannot start before that pool is given
+  credits, so one registration loses no wake-up, however many pools the head needs.
+- A resource is a *rival* if it takes from a pool that another resource takes from as well. Only
+  rivals need the ascending order; all others, most of a chip, are served as they come.
 - Rivals that watch a pool are a pairing heap by resource id (Fredman et al., Algorithmica 1, 1986).
-  They are woken one after the other and only while credits are left: a crowd at a full buffer is free.
-- Numba counts array references at every call of a function that itself passes arrays on. The loops over
-  tasks (`_end_tasks`, `_serve`) therefore call nothing, and tables have columns instead of being many arrays.
+  They are woken one after the other and only while credits are left: a crowd at a full buffer
+  costs nothing.
+- Numba counts the references of arrays in every function that passes arrays on, with atomic
+  instructions: called per task, that takes longer than the task. The loops over tasks
+  (`_end_tasks`, `_serve`) therefore call nothing and are long.
 """
 
 from __future__ import annotations
@@ -133,7 +135,7 @@ def _end_tasks(
     block_tasks,
     counts,
 ):
-    """Phase 1: everything that ends in cycle `now`; the order within the cycle makes no difference."""
+    """Phase 1: everything that ends in cycle `now`; the order within it makes no difference."""
     slot = now & (ring.size - 1)
     last = np.int64(ring[slot])
     following = np.int64(link[last])
@@ -240,7 +242,7 @@ def _serve(
     block_tasks,
     counts,
 ):
-    """Start the tasks of all resources of one list and note the pool that each blocked one lacks."""
+    """Start the tasks of all resources of one list; note the pool that each blocked one lacks."""
     mask = ring.size - 1
     started = 0
     for i in range(counts[kind]):
@@ -253,7 +255,7 @@ def _serve(
             for k in range(first, take_start[task + 1]):
                 pool = take_pool[k]
                 if pools[pool, CREDITS] < take_amount[k]:
-                    # Taken one by one and handed back, so that a pool may stand twice in a task's list.
+                    # Taken one by one and handed back: a pool may stand twice in the list.
                     for j in range(first, k):
                         pools[take_pool[j], CREDITS] += take_amount[j]
                     resources[r, LACKS] = pool
@@ -307,7 +309,7 @@ def _serve_rivals(
     block_tasks,
     counts,
 ):
-    """Serve the touched rivals, and those whose pool was given credits, in ascending resource id."""
+    """Serve the touched rivals, and those whose pool was given credits, in ascending id."""
     turn = np.int64(-1)
     for i in range(counts[RIVALS]):
         r = np.int64(lists[RIVALS, i])
@@ -453,8 +455,8 @@ def run_wheel(
 ):
     """Run a task graph to its end; the rule of the two-phase cycle is that of the module.
 
-    The ring has as many entries as the longest duration, rounded up to a power of two: for durations
-    above 2**16 cycles use `event_heap.run_heap`, which has the same arguments and the same results.
+    The ring has as many entries as the longest duration, rounded up to a power of two. Above
+    2**16 cycles use `event_heap.run_heap`, which has the same arguments and the same results.
 
     Parameters
     ----------
@@ -480,8 +482,8 @@ def run_wheel(
     Returns
     -------
     int
-        Number of completed tasks. Fewer than n: a deadlock; tasks with ``ready >= 0`` and ``start < 0``
-        wait for a server or for credits, those with ``ready < 0`` wait for other tasks.
+        Number of completed tasks. Fewer than n: a deadlock; tasks with ``ready >= 0`` and
+        ``start < 0`` wait for a server or for credits, those with ``ready < 0`` for other tasks.
 
     Raises
     ------

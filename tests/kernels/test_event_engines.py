@@ -1,4 +1,4 @@
-"""The event engines against their slow twin, closed forms of queueing lines, and the rule of a cycle."""
+"""The event engines against their slow twin, closed forms of queues, and the rule of a cycle."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def graph(
     successors: list[list[int]] = [[] for _ in range(n)]
     for before, after in edges:
         successors[before].append(after)
-    arguments = [np.array(resource, np.int32), np.array(duration, np.int64)]
+    arguments: list[np.ndarray] = [np.array(resource, np.int32), np.array(duration, np.int64)]
     arguments.append(np.bincount([after for _, after in edges], minlength=n).astype(np.int32))
     arguments += csr(successors)
     for demands in (takes or [[]] * n, gives or [[]] * n):
@@ -59,7 +59,7 @@ def simulate(
 
 @st.composite
 def random_graphs(draw: st.DrawFn) -> tuple[np.ndarray, ...]:
-    """Random graphs without circles; credits may be short, so that some of them end in a deadlock."""
+    """Random graphs without circles; credits may be short, so that some end in a deadlock."""
     seed = draw(st.integers(0, 2**32 - 1))
     n = draw(st.integers(1, 60))
     resources = draw(st.integers(1, 8))
@@ -231,7 +231,7 @@ def test_random_arrivals_at_one_server_wait_as_long_as_pollaczek_and_khinchine_s
 @each_engine
 def test_two_resources_compete_for_one_pool_in_the_order_of_their_ids(engine: Engine) -> None:
     takes = [[(0, 1)]] * 3
-    # Task 0 sits on the highest resource: the id of the task does not decide, nor does its readiness.
+    # Task 0 sits on the highest resource: the id of the task does not decide.
     arguments = graph([2, 1, 0], [5, 5, 5], takes=takes, gives=takes, pools=[1])
     _, ready, start, _ = simulate(engine, arguments)
     assert ready.tolist() == [0, 0, 0]
@@ -239,10 +239,9 @@ def test_two_resources_compete_for_one_pool_in_the_order_of_their_ids(engine: En
 
 
 @each_engine
-def test_a_waiting_resource_goes_before_a_higher_one_that_becomes_ready_later(
-    engine: Engine,
-) -> None:
-    # 0 holds the credit until 4; 1 (resource 2) waits from 0; 3 (resource 1) is ready at 4 and first.
+def test_a_resource_with_a_lower_id_passes_one_that_has_waited_for_the_pool(engine: Engine) -> None:
+    # Task 0 holds the credit until 4; task 1 (resource 2) has waited since 0, task 3 (resource 1)
+    # becomes ready at 4 and is first.
     takes = [[(0, 1)], [(0, 1)], [], [(0, 1)]]
     arguments = graph([0, 2, 3, 1], [4, 4, 4, 4], [(2, 3)], takes, takes, pools=[1])
     _, _, start, _ = simulate(engine, arguments)
@@ -260,15 +259,15 @@ def test_a_small_demand_passes_a_large_one_of_another_resource(engine: Engine) -
 @each_engine
 def test_a_head_without_credit_blocks_those_behind_it(engine: Engine) -> None:
     takes = [[(0, 1)], [(0, 1)], []]
-    gives = [[], [], []]
-    arguments = graph([0, 1, 1], [7, 1, 1], takes=takes, gives=[[(0, 1)], *gives[1:]], pools=[1])
+    gives: Demands = [[(0, 1)], [], []]
+    arguments = graph([0, 1, 1], [7, 1, 1], takes=takes, gives=gives, pools=[1])
     _, _, start, _ = simulate(engine, arguments)
     assert start.tolist() == [0, 7, 8]
 
 
 @each_engine
 def test_credits_are_taken_all_at_once_or_not_at_all(engine: Engine) -> None:
-    # Task 1 needs both pools; while it waits for pool 0 it must not hold pool 1, which task 2 takes.
+    # Task 1 needs both pools; while it waits for pool 0 it must not hold pool 1 (task 2).
     takes = [[(0, 1)], [(1, 1), (0, 1)], [(1, 1)]]
     arguments = graph([0, 1, 2], [6, 1, 9], takes=takes, gives=takes, pools=[1, 1])
     _, _, start, _ = simulate(engine, arguments)
