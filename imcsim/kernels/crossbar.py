@@ -69,7 +69,7 @@ def _convert(sums, bias, inverse_step, factor, max_code, sign, out):
     """Digitise `sums` (q·m,), shift and add them to `out` (m,), and clear them for the next block.
 
     ``code = min(⌊(p + step/2) / step⌋, max_code)``, nothing below 0; `bias` holds step/2 (and, for
-    integer sums, the quarter that keeps the product with `inverse_step` from rounding below an
+    integer sums, the little that keeps the product with `inverse_step` from rounding below an
     exact quotient).
     """
     planes, outputs = bias.shape[0], out.shape[0]
@@ -114,15 +114,15 @@ def read_crossbars(
     bias, inverse_step : float32 (q,)
         ADC rounding and step per plane, in levels.
     factor : int32 (q,)
-        What one ADC code of a plane is worth in accumulator LSB.
+        What one ADC code of a plane is worth, in units of `out`.
     max_code : int
         Largest ADC code.
     offset : int
-        Subtracted per active input (offset coding), else 0.
+        Subtracted per active input (offset coding), in units of `out`; else 0.
     sums : (q·m,), unsigned integer or float32
         Scratch, cleared by the caller.
     out : int32 (n, y, x, m)
-        Accumulators; overwritten.
+        Accumulators, in the units of `factor` and `offset`; overwritten.
     counts : int64 (n, 3)
         Output per image, for one column of crossbars: activated rows, conductance of the activated
         rows [1/16 level], reads with an active row.

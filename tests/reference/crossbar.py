@@ -1,4 +1,7 @@
-"""Scalar twin of the crossbar kernel, written from docs/design.md: whole numbers and floor division."""
+"""Scalar twin of the crossbar kernel, written from its contract: integers and floor division.
+
+ADC steps and accumulators are in sixteenths of a level.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,14 @@ class Read:
     """One layer on one image."""
 
     out: IntArray
-    """(y, x, m): accumulators."""
+    """(y, x, m): accumulators, in 1/16 LSB."""
     activated: int
     conductance: int
     busy: int
 
 
 def windows(x: IntArray, window: tuple[int, int], stride: int) -> IntArray:
-    """(y, x, rows): what the word lines of each output position carry; row = (ky·k_w + kx)·c_in + c."""
+    """(y, x, rows): what the word lines of each position carry; row = (ky·k_w + kx)·c_in + c."""
     k_h, k_w = window
     height, width = (x.shape[0] - k_h) // stride + 1, (x.shape[1] - k_w) // stride + 1
     result = np.zeros((height, width, k_h * k_w * x.shape[2]), np.int64)
@@ -53,7 +56,7 @@ def read_layer(
     Parameters
     ----------
     levels : (rows, planes, m), whole levels or float32 conductances in levels.
-    steps, factors : per plane, the ADC step in levels and the worth of one level.
+    steps, factors : per plane, the ADC step in 1/16 level and the worth of one level.
     """
     fed = windows(x, window, stride)
     out = np.zeros((*fed.shape[:2], levels.shape[2]), np.int64)
@@ -67,20 +70,20 @@ def read_layer(
                 busy += len(block) > 0
                 for q, (step, factor) in enumerate(zip(steps, factors, strict=True)):
                     out[oy, ox] += worth * factor * step * codes(levels[block, q], step, max_code)
-            out[oy, ox] -= worth * offset * len(active)
+            out[oy, ox] -= worth * offset * 16 * len(active)
             activated += len(active)
             conductance += int(row_conductance[active].sum())
     return Read(out, activated, conductance, busy)
 
 
 def codes(rows: npt.NDArray[np.generic], step: int, max_code: int) -> IntArray:
-    """ADC codes of the column sums of `rows` (active rows, m): ``min(⌊(p + step/2) / step⌋, max_code)``."""
+    """Codes of the column sums of `rows` (active rows, m): ``min(⌊(p + s/2) / s⌋, max_code)``."""
     if rows.dtype != np.float32:
         sums = rows.astype(np.int64).sum(axis=0)
-        return np.minimum((2 * sums + step) // (2 * step), max_code)
+        return np.minimum((2 * 16 * sums + step) // (2 * step), max_code)
     # One row after the other in single precision: the order is part of the contract.
     total = np.zeros(rows.shape[1], np.float32)
     for row in rows:
         total = total + row
-    scaled = (total + np.float32(step / 2)) * np.float32(1 / step)
+    scaled = (total + np.float32(step / 32)) * np.float32(16 / step)
     return np.floor(np.clip(scaled, 0, max_code)).astype(np.int64)
