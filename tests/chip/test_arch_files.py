@@ -51,7 +51,7 @@ def test_the_differential_chip_differs_in_signs_mesh_and_adc_only() -> None:
     }
     assert different == {
         "name", "description", "mapping.signed_weights", "chip.mesh_columns", "chip.mesh_rows",
-        "adc.bits",
+        "adc.bits", "adc.percentile",
     }  # fmt: skip
 
 

@@ -95,11 +95,11 @@ def hand_made(mapping: Mapping) -> RangeCalibration:
 @pytest.mark.parametrize(
     ("bits", "percentile", "steps"),
     [
-        (4, 100, [106, 54]),  # 16 · 99 / 15 and 16 · 50 / 15, rounded up
-        (4, 70, [74, 54]),  # 16 · 69 / 15
-        (4, 40, [42, 54]),  # 16 · 39 / 15
-        (5, 100, [52, 26]),
-        (1, 100, [1584, 800]),
+        (4, 100, [112, 56]),  # 99 / 15 and 50 / 15 levels, rounded up to 7 and 3.5
+        (4, 70, [80, 56]),  # 69 / 15 to 5
+        (4, 40, [48, 56]),  # 39 / 15 to 3
+        (5, 100, [56, 40]),  # 50 / 31 to 2, an even number, so 2.5
+        (1, 100, [1584, 808]),  # 50 is even: 50.5
         (7, 100, [16, 16]),
         (12, 100, [16, 16]),
     ],
@@ -122,4 +122,4 @@ def test_the_widest_row_block_sets_the_range() -> None:
     ranges.histogram(2)[:, :, 0] = 0
     for block, largest in enumerate((10, 200, 30)):
         ranges.histogram(2)[block, :, largest] = 1
-    assert ranges.steps(4, 100)[2].tolist() == [214, 214]
+    assert ranges.steps(4, 100)[2].tolist() == [216, 216]
