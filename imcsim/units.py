@@ -12,20 +12,37 @@ _PREFIXES = {
 
 
 def eng(value: float, unit: str, digits: int = 4) -> str:
-    """Write `value` with an SI prefix and `digits` significant digits: ``eng(3.2e-8, "m") == "32.00
-    nm"``.
+    """Write `value` with an SI prefix and `digits` significant digits.
 
     Square metres are written in mm² (a chip's size), since a prefix on a squared unit misleads.
+    Values beyond the prefixes keep their power of ten.
+
+    >>> eng(3.2e-8, "m")
+    '32.00 nm'
+    >>> eng(6.017e-5, "m2")
+    '60.17 mm²'
     """
     if unit == "m2":
-        return f"{value * 1e6:.{digits}g} mm²"
+        return f"{_plain(value * 1e6, digits)} mm²"
     if value == 0 or not math.isfinite(value):
-        return f"{value:g} {unit}"
-    exponent = 3 * math.floor(math.log10(abs(value)) / 3)
-    # Rounding may carry into the next prefix: 999.96e-9 is 1.000 µ, not 1000 n.
-    if float(f"{abs(value) / 10.0**exponent:.{digits}g}") >= 1000:
-        exponent += 3
-    exponent = min(max(exponent, min(_PREFIXES)), max(_PREFIXES))
-    mantissa = value / 10.0**exponent
-    decimals = max(digits - 1 - max(math.floor(math.log10(abs(mantissa))), 0), 0)
-    return f"{mantissa:.{decimals}f} {_PREFIXES[exponent]}{unit}"
+        return f"{value + 0.0:g} {unit}"
+    # Rounded first: 999.96e-9 is 1.000 µ, not 1000 n.
+    exponent = 3 * (_rounded_exponent(value, digits) // 3)
+    if exponent not in _PREFIXES:
+        return f"{value:.{digits - 1}e} {unit}"
+    return f"{_plain(value / 10.0**exponent, digits)} {_PREFIXES[exponent]}{unit}"
+
+
+def _plain(value: float, digits: int) -> str:
+    """At least `digits` significant digits, zeros at the end kept; an exponent only if tiny."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value + 0.0:g}"
+    exponent = _rounded_exponent(value, digits)
+    if exponent < -6:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:.{max(digits - 1 - exponent, 0)}f}"
+
+
+def _rounded_exponent(value: float, digits: int) -> int:
+    """Power of ten of the first digit, after rounding to `digits` significant digits."""
+    return int(f"{abs(value):.{digits - 1}e}".partition("e")[2])
