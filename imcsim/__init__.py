@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from imcsim.network import Workload as Workload
     from imcsim.network import read_workload as read_workload
     from imcsim.results import read_run as read_run
+    from imcsim.simulator import RunOptions as RunOptions
+    from imcsim.simulator import RunResult as RunResult
     from imcsim.simulator import run as run
 
 __version__ = "0.1.0"
@@ -48,6 +50,8 @@ _MODULE_OF = {
     "MappingError": "imcsim.errors",
     "Network": "imcsim.network",
     "RunError": "imcsim.errors",
+    "RunOptions": "imcsim.simulator",
+    "RunResult": "imcsim.simulator",
     "UsageError": "imcsim.errors",
     "Workload": "imcsim.network",
     "WorkloadError": "imcsim.errors",

@@ -76,6 +76,11 @@ class Activity:
     def timesteps(self) -> int:
         return int(self.measured_step.shape[1])
 
+    def alive(self) -> npt.NDArray[np.bool_]:
+        """bool (n, t): which images were simulated at which timestep."""
+        simulated: npt.NDArray[np.bool_] = np.arange(self.timesteps) < self.simulated[:, None]
+        return simulated
+
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """All counts with their names, for ``activity.npz``."""
         return {

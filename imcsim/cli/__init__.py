@@ -1,5 +1,5 @@
 """The command line: parse, call, print."""
 
-from imcsim.cli.main import main
+from imcsim.cli.entry import main
 
 __all__ = ["main"]

@@ -39,7 +39,7 @@ class DynamicEnergy:
 
 def dynamic_energy(activity: Activity, bill: Bill) -> DynamicEnergy:
     """Price every image and timestep."""
-    alive = np.arange(activity.timesteps) < activity.simulated[:, None]
+    alive = activity.alive()
     once, step = np.zeros(activity.images), np.zeros((activity.images, activity.timesteps))
     for price in bill.prices:
         if price.action in FIXED_ACTIONS:

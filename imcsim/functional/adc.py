@@ -84,7 +84,6 @@ class RangeCalibration:
     """
 
     def __init__(self, mapping: Mapping):
-        self._mapping = mapping
         self._histograms = {
             m.index: np.zeros(
                 (m.row_blocks, len(mapping.slicing.planes), largest_sum(mapping) + 1), np.int64
@@ -96,11 +95,18 @@ class RangeCalibration:
         """int64 (row blocks, planes, largest sum + 1) of a weight layer, to be added to."""
         return self._histograms[layer]
 
+    def add(self, other: RangeCalibration) -> None:
+        """Take in what another one, of the same mapping, has counted."""
+        for index, histogram in self._histograms.items():
+            histogram += other.histogram(index)
+
     def steps(self, bits: int, percentile: float) -> Steps:
         """ADC steps for a converter of `bits` bits: half levels, at least one level (lossless).
 
-        Column sums are whole numbers, so a step of 2 levels meets every odd sum half-way between two
-        codes and rounds it up; steps near it do much the same. That bias adds up over row blocks, 16
+        Column sums are whole numbers, so a step of 2 levels meets every odd sum half-way between
+        two
+        codes and rounds it up; steps near it do much the same. That bias adds up over row blocks,
+        16
         times over in the upper slice, and costs up to 10 points of accuracy. Odd multiples of a
         half level and of a level round evenly, so even numbers of levels are passed over.
         """

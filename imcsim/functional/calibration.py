@@ -3,11 +3,13 @@ window."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import numpy.typing as npt
 
 from imcsim.functional.adc import RangeCalibration, Steps
-from imcsim.functional.forward import Array, ideal_model, run_batch, sums_scratch
+from imcsim.functional.forward import Array, ChipModel, ideal_model, run_batch, sums_scratch
 from imcsim.mapping import LayerMapping, Mapping
 
 BATCH = 16
@@ -16,9 +18,9 @@ BATCH = 16
 class _HistogramObserver:
     """Counts every column sum of every weight layer."""
 
-    def __init__(self, mapping: Mapping):
-        self.model = ideal_model(mapping)
-        self.ranges = RangeCalibration(mapping)
+    def __init__(self, model: ChipModel):
+        self.model = model
+        self.ranges = RangeCalibration(model.mapping)
 
     def layer_input(self, placed: LayerMapping, inputs: Array) -> None:
         from imcsim.kernels.crossbar import column_sum_histogram
@@ -35,7 +37,7 @@ class _HistogramObserver:
 
 
 def observe_ranges(
-    mapping: Mapping, images: npt.NDArray[np.uint8], timesteps: int
+    mapping: Mapping, images: npt.NDArray[np.uint8], timesteps: int, jobs: int = 1
 ) -> RangeCalibration:
     """Run calibration images through ideal crossbars and keep the histogram of all column sums.
 
@@ -43,16 +45,28 @@ def observe_ranges(
     ----------
     images : uint8 (n, c, h, w) or (n, t, c, h, w); of the training split, never evaluated ones.
     timesteps : T.
+    jobs : worker threads; each counts for itself, and whole numbers add up in any order.
     """
-    observer = _HistogramObserver(mapping)
-    for start in range(0, len(images), BATCH):
-        run_batch(observer.model, images[start : start + BATCH], timesteps, observer)
-    return observer.ranges
+    model = ideal_model(mapping)
+
+    def count(part: npt.NDArray[np.uint8]) -> RangeCalibration:
+        observer = _HistogramObserver(model)
+        for start in range(0, len(part), BATCH):
+            run_batch(model, part[start : start + BATCH], timesteps, observer)
+        return observer.ranges
+
+    with ThreadPoolExecutor(jobs) as workers:
+        ranges, *others = workers.map(count, np.array_split(images, jobs))
+    for other in others:
+        ranges.add(other)
+    return ranges
 
 
-def calibrated_steps(mapping: Mapping, images: npt.NDArray[np.uint8], timesteps: int) -> Steps:
+def calibrated_steps(
+    mapping: Mapping, images: npt.NDArray[np.uint8], timesteps: int, jobs: int = 1
+) -> Steps:
     """ADC steps of the chip's converters, from its `adc.percentile` and the first
     `adc.calibration_images`."""
     adc = mapping.chip.adc
-    ranges = observe_ranges(mapping, images[: adc.calibration_images], timesteps)
+    ranges = observe_ranges(mapping, images[: adc.calibration_images], timesteps, jobs)
     return ranges.steps(adc.bits, adc.percentile)

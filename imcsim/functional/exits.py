@@ -119,7 +119,8 @@ def decide(
 def exits_now(
     policy: ExitPolicy, scores: ExitScores, labels: npt.NDArray[np.integer] | None, timesteps: int
 ) -> npt.NDArray[np.bool_]:
-    """Whether each image exits after the last timestep of `scores`, bool (n,), before `timesteps` are reached.
+    """Whether each image exits after the last timestep of `scores`, bool (n,), before `timesteps`
+    are reached.
 
     The same rule as `decide`, for images whose later timesteps have not been simulated.
     """

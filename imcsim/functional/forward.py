@@ -90,11 +90,11 @@ def _model(mapping: Mapping, seed: int, variation: float, steps: Steps, max_code
 
 
 def bytes_per_image(network: Network) -> int:
-    """Working memory of one image in a batch: potentials, spikes, accumulators of the largest
-    layer."""
+    """Working memory of one image in a batch: potentials and spikes of all layers; accumulators,
+    padded inputs and kept currents of the largest one."""
     neurons = sum(int(np.prod(layer.output_shape)) for layer in network.layers)
     largest = max(int(np.prod(layer.output_shape)) for layer in network.layers)
-    return 5 * neurons + 3 * 4 * largest
+    return 5 * neurons + 5 * 4 * largest
 
 
 def run_batch(

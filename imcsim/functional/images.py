@@ -22,12 +22,13 @@ from imcsim.functional.forward import (
     merge,
     run_batch,
 )
+from imcsim.network.layers import Network
 
 LARGEST_BATCH = 16
 """Beyond this, rows of weights are not reused any better."""
 
 
-def batch_size(model: ChipModel, images: int, jobs: int, memory_bytes: int) -> int:
+def batch_size(network: Network, images: int, jobs: int, memory_bytes: int) -> int:
     """Largest batch that keeps all workers busy and within `memory_bytes`.
 
     Raises
@@ -35,7 +36,7 @@ def batch_size(model: ChipModel, images: int, jobs: int, memory_bytes: int) -> i
     UsageError
         If one image per worker needs more.
     """
-    per_image = bytes_per_image(model.mapping.network)
+    per_image = bytes_per_image(network)
     fits = memory_bytes // (per_image * jobs)
     if fits < 1:
         raise UsageError(

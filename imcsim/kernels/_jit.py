@@ -1,8 +1,8 @@
 """The only place that spells Numba's options.
 
-The options are fixed: Numba's on-disk cache does not notice when they change, and fast-math would let the
-last bit of a sum depend on the machine. Kernels that call each other live in one file, because the cache
-does not notice changes in another file either; constants come in as arguments.
+The options are fixed: Numba's on-disk cache does not notice when they change, and fast-math would
+let the last bit of a sum depend on the machine. Kernels that call each other live in one file,
+because the cache does not notice changes in another file either; constants come in as arguments.
 """
 
 from __future__ import annotations

@@ -174,9 +174,7 @@ def _steps(result: RunResult) -> dict[str, npt.NDArray[Any]]:
         "labels": result.labels,
         "energy_j": result.step_energy_j,
         "once_energy_j": result.once_energy_j,
-        "cycles": np.broadcast_to(
-            np.array(result.timing.step_cycles, np.int64), result.step_energy_j.shape
-        ).copy(),
+        "cycles": np.array(result.timing.step_cycles, np.int64) * result.activity.alive(),
         "once_cycles": np.array(result.timing.once_cycles, np.int64),
         "simulated": result.activity.simulated,
         "sigma_e_energy_j": np.array(result.sigma_e_energy_j),

@@ -10,25 +10,22 @@ import numpy.typing as npt
 from imcsim.activity import Activity
 from imcsim.chip import Chip
 from imcsim.energy import (
-    COMPONENTS,
-    Bill,
-    DynamicEnergy,
     dynamic_energy,
-    energy_by_layer,
     price_chip,
 )
 from imcsim.functional.calibration import calibrated_steps
 from imcsim.functional.counts import fixed_counts
-from imcsim.functional.exits import THRESHOLD_POLICIES, decide, exits_now, predictions_at
+from imcsim.functional.exits import THRESHOLD_POLICIES, decide, exits_now
 from imcsim.functional.forward import FunctionalResult, StopRule, build_model
 from imcsim.functional.images import batch_size, run_images
-from imcsim.functional.readout import ExitScores, SigmaETables, evaluate
+from imcsim.functional.readout import SigmaETables, evaluate
 from imcsim.functional.verify import Verification, verify
 from imcsim.mapping import Mapping, map_network
 from imcsim.network.workload import Workload
 from imcsim.simulator.options import ResolvedOptions, RunOptions, resolve
-from imcsim.simulator.result import Outcome, RunResult
-from imcsim.timing import TimingResult, time_inference
+from imcsim.simulator.pricing import Pricing
+from imcsim.simulator.result import RunResult
+from imcsim.timing import time_inference
 
 Data = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]
 
@@ -75,6 +72,7 @@ def run(
     tables = SigmaETables(
         chip.sigma_e.sigma_lut_bytes, chip.sigma_e.entropy_lut_bytes, workload.network.classes
     )
+    batch = batch_size(workload.network, len(asked.images), asked.jobs, asked.memory_bytes)
     # Cycles depend on the mapping only; a network that a buffer cannot hold is refused before any
     # image runs.
     told.stage("timing a timestep")
@@ -82,15 +80,17 @@ def run(
     bill = price_chip(chip, workload.network.classes)
     verification = _verify(mapping, workload, told) if options and options.verify else None
     told.stage("calibrating the ADCs")
-    adc_steps = calibrated_steps(mapping, workload.calibration_images, workload.network.timesteps)
-    functional = _compute(mapping, asked, adc_steps, tables, told)
+    adc_steps = calibrated_steps(
+        mapping, workload.calibration_images, workload.network.timesteps, asked.jobs
+    )
+    functional = _compute(mapping, asked, batch, adc_steps, tables, told)
     scores = evaluate(
         functional.logits.astype(np.int64), workload.network.logit_scale, asked.accumulate, tables
     )
     activity = _activity(mapping, functional)
     energy = dynamic_energy(activity, bill)
     steps = decide(asked.policy, scores, asked.labels, asked.timesteps)
-    pricing = _Pricing(chip, bill, activity, energy, timing)
+    pricing = Pricing(chip, bill, activity, energy, timing)
     return RunResult(
         mapping=mapping,
         labels=asked.labels,
@@ -127,6 +127,7 @@ def _verify(mapping: Mapping, workload: Workload, told: Progress) -> Verificatio
 def _compute(
     mapping: Mapping,
     asked: ResolvedOptions,
+    batch: int,
     adc_steps: dict[int, npt.NDArray[np.int64]],
     tables: SigmaETables,
     told: Progress,
@@ -136,7 +137,6 @@ def _compute(
     told.stage("programming the crossbars")
     model = build_model(mapping, asked.seed, adc_steps)
     told.stage("running images", len(asked.images))
-    batch = batch_size(model, len(asked.images), asked.jobs, asked.memory_bytes)
     stop = None if asked.static else _stop_rules(mapping, asked, tables)
     return run_images(model, asked.images, asked.timesteps, asked.jobs, batch, stop, told.advance)
 
@@ -170,55 +170,3 @@ def _activity(mapping: Mapping, functional: FunctionalResult) -> Activity:
         measured_step=functional.measured_step,
         simulated=functional.simulated,
     )
-
-
-class _Pricing:
-    """Turns numbers of timesteps into joules and cycles."""
-
-    def __init__(
-        self,
-        chip: Chip,
-        bill: Bill,
-        activity: Activity,
-        energy: DynamicEnergy,
-        timing: TimingResult,
-    ):
-        self.chip, self.bill, self.activity, self.energy, self.timing = (
-            chip,
-            bill,
-            activity,
-            energy,
-            timing,
-        )
-
-    def leakage_j(self, cycles: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        leaked: npt.NDArray[np.float64] = (
-            np.asarray(cycles) / self.chip.chip.clock_hz * self.bill.total_leakage_w
-        )
-        return leaked
-
-    def step_energy_j(self) -> npt.NDArray[np.float64]:
-        """float64 (n, t): switching and leakage of each simulated timestep."""
-        alive = np.arange(self.activity.timesteps) < self.activity.simulated[:, None]
-        return self.energy.step_j + alive * self.leakage_j(self.timing.step_cycles)
-
-    def outcome(
-        self, steps: npt.NDArray[np.int64], scores: ExitScores, uses_sigma_e: bool
-    ) -> Outcome:
-        """Energy and latency if image i stops after ``steps[i]`` timesteps."""
-        evaluations = steps if uses_sigma_e else np.zeros_like(steps)
-        until = np.cumsum(self.timing.step_cycles)
-        cycles = self.timing.once_cycles + until[steps - 1] + evaluations * self.bill.sigma_e_cycles
-        sigma_e = evaluations * self.bill.sigma_e_j
-        by_layer = energy_by_layer(self.activity, self.bill, steps)
-        by_component = dict(zip(COMPONENTS, by_layer.sum(axis=0).tolist(), strict=True))
-        by_component["sigma_e"] = float(sigma_e.mean())
-        by_component["leakage"] = float(self.leakage_j(cycles).mean())
-        return Outcome(
-            steps=steps,
-            predictions=predictions_at(scores, steps),
-            energy_j=self.energy.until(steps) + sigma_e + self.leakage_j(cycles),
-            cycles=cycles,
-            energy_by_component_j=by_component,
-            energy_by_layer_j=by_layer,
-        )

@@ -50,7 +50,7 @@ def test_area_counts_every_tile_that_is_built() -> None:
     assert whole.area_m2["sigma_e"] == one.area_m2["sigma_e"]
     for name, leakage in whole.leakage_w.items():
         assert leakage >= one.leakage_w[name]
-    assert whole.area_m2["adc"] == pytest.approx(121 * 64 * 8 * 381.9e-12, rel=0.001)
+    assert whole.area_m2["adc"] == pytest.approx(121 * 64 * 8 * 421.6e-12, rel=0.001)  # 9 bits
 
 
 def test_totals_are_the_sums_over_components() -> None:

@@ -93,26 +93,26 @@ def test_a_fault_in_a_worker_comes_out() -> None:
 
 
 def test_a_batch_fits_the_memory_of_all_workers() -> None:
-    model = noisy_model()
-    one = bytes_per_image(model.mapping.network)
-    assert batch_size(model, images=1000, jobs=1, memory_bytes=5 * one) == 5
-    assert batch_size(model, images=1000, jobs=2, memory_bytes=5 * one) == 2
-    assert batch_size(model, images=1000, jobs=2, memory_bytes=1 << 40) == 16
+    network = max_pool_network()
+    one = bytes_per_image(network)
+    assert batch_size(network, images=1000, jobs=1, memory_bytes=5 * one) == 5
+    assert batch_size(network, images=1000, jobs=2, memory_bytes=5 * one) == 2
+    assert batch_size(network, images=1000, jobs=2, memory_bytes=1 << 40) == 16
 
 
 def test_few_images_are_shared_among_all_workers() -> None:
-    model = noisy_model()
-    assert batch_size(model, images=6, jobs=4, memory_bytes=1 << 40) == 2
-    assert batch_size(model, images=1, jobs=4, memory_bytes=1 << 40) == 1
+    network = max_pool_network()
+    assert batch_size(network, images=6, jobs=4, memory_bytes=1 << 40) == 2
+    assert batch_size(network, images=1, jobs=4, memory_bytes=1 << 40) == 1
 
 
 def test_too_little_memory_is_refused() -> None:
-    model = noisy_model()
-    one = bytes_per_image(model.mapping.network)
-    # 5 bytes for each of 180 + 45 + 63 + 4 outputs, 12 for each of the largest layer's.
-    assert one == 5 * 292 + 12 * 180
+    network = max_pool_network()
+    one = bytes_per_image(network)
+    # 5 bytes for each of 180 + 45 + 63 + 4 outputs, 20 for each of the largest layer's.
+    assert one == 5 * 292 + 20 * 180
     with pytest.raises(UsageError) as caught:
-        batch_size(model, images=10, jobs=2, memory_bytes=one)
+        batch_size(network, images=10, jobs=2, memory_bytes=one)
     assert str(caught.value) == (
         f"--memory {one}: 2 workers need at least {2 * one:,} bytes (fewer --jobs or more memory)"
     )

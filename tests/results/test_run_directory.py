@@ -63,7 +63,7 @@ def test_a_run_directory_is_as_readable_as_any_other(tmp_path: Path) -> None:
 @pytest.mark.needs_jit
 @pytest.mark.parametrize(
     "options",
-    [{}, {"jobs": 2}, {"memory_bytes": 25_000}, {"jobs": 2, "memory_bytes": 100_000}],
+    [{}, {"jobs": 2}, {"memory_bytes": 40_000}, {"jobs": 2, "memory_bytes": 100_000}],
     ids=str,
 )
 def test_equal_runs_are_equal_bytes(options: dict[str, Any], tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def schedule_of(mapping: Mapping, reuse: bool = False) -> Schedule:
 
 
 def test_one_window_on_one_crossbar_takes_the_cycles_of_a_sum_by_hand() -> None:
-    schedule = schedule_of(map_network(one_window_network(), rram64(NARROW)))
+    schedule = schedule_of(map_network(one_window_network(), rram64(NARROW | {"adc.bits": 8})))
     assert [m.input_bits for m in one_window_network().layers] == [8, 1]
     conv_cycles = (
         3  # global buffer: 3 channels of 8 bits, 8 bits per cycle
@@ -97,11 +97,11 @@ def test_one_window_on_one_crossbar_takes_the_cycles_of_a_sum_by_hand() -> None:
 @pytest.mark.parametrize(
     ("overrides", "period"),
     [
-        ({}, 2 + 8 * 5),
+        ({"adc.bits": 8}, 2 + 8 * 5),
         ({"adc.bits": 5}, 2 + 8 * 3),
-        ({"adc.columns_per_adc": 16}, 2 + 16 * 5),
-        ({"crossbar.settle_cycles": 7}, 7 + 8 * 5),
-        ({"chip.clock_hz": 1e9}, 2 + 8 * 9),
+        ({"adc.bits": 8, "adc.columns_per_adc": 16}, 2 + 16 * 5),
+        ({"adc.bits": 8, "crossbar.settle_cycles": 7}, 7 + 8 * 5),
+        ({"adc.bits": 8, "chip.clock_hz": 1e9}, 2 + 8 * 9),
     ],
 )
 def test_many_windows_on_one_crossbar_follow_its_reads(

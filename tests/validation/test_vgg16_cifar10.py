@@ -1,4 +1,4 @@
-"""The shipped VGG-16 against what workloads/README.md and arch/*.yaml say of it. Minutes, so `slow`."""
+"""The shipped VGG-16 against what workloads/README.md and arch/*.yaml say of it: minutes."""
 
 from __future__ import annotations
 

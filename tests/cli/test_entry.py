@@ -16,7 +16,7 @@ from tests.cli.calls import imcsim
 from tests.simulator.digits import ARCH, DIGITS
 
 # The package imcsim.cli exports the function main, which hides the module of that name.
-entry = import_module("imcsim.cli.main")
+entry = import_module("imcsim.cli.entry")
 
 
 def test_the_version_is_that_of_the_package() -> None:
