@@ -79,6 +79,13 @@ class GraphBuilder:
         self._n_resources += count
         return first
 
+    def unit_groups(self, kinds: Sequence[str], count: int) -> Ids:
+        """Add `count` groups of neighbouring resources, one of each kind; ids int64 (count, kinds)."""
+        first = self._n_resources
+        self._kinds.append(np.tile([RESOURCE_KINDS.index(kind) for kind in kinds], count))
+        self._n_resources += count * len(kinds)
+        return np.arange(first, self._n_resources).reshape(count, len(kinds))
+
     def pools(self, name: str, count: int, capacity: int) -> int:
         """Add `count` pools of `capacity` credits; returns the first id."""
         first = self._n_pools
