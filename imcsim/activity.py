@@ -1,8 +1,7 @@
 """What was done, how often: the seam between function, time and energy.
 
 An `Activity` counts actions per image, timestep and layer; it knows neither spikes nor joules nor
-seconds.
-So a chip can be re-priced without running the spikes again.
+seconds. So a chip can be re-priced without running the spikes again.
 """
 
 from __future__ import annotations

@@ -13,8 +13,7 @@
         └── DeadlockError         the timing simulation can never finish
 
 A user's mistake raises one of these and is shown as one line (or one line per fault) without a
-traceback.
-Anything else that escapes is a bug of imcsim and keeps its traceback.
+traceback. Anything else that escapes is a bug of imcsim and keeps its traceback.
 """
 
 from __future__ import annotations

@@ -104,11 +104,10 @@ class RangeCalibration:
         """ADC steps for a converter of `bits` bits: half levels, at least one level (lossless).
 
         Column sums are whole numbers, so a step of 2 levels meets every odd sum half-way between
-        two
-        codes and rounds it up; steps near it do much the same. That bias adds up over row blocks,
-        16
-        times over in the upper slice, and costs up to 10 points of accuracy. Odd multiples of a
-        half level and of a level round evenly, so even numbers of levels are passed over.
+        two codes and rounds it up; steps near it do much the same. That bias adds up over row
+        blocks, 16 times over in the upper slice, and costs up to 10 points of accuracy. Odd
+        multiples of a half level and of a level round evenly, so even numbers of levels are passed
+        over.
         """
         return dict(self._steps(bits, percentile))
 

@@ -1,9 +1,8 @@
 """The integer spiking network: what a workload file holds and what every simulator floor reads.
 
 All arithmetic is integer (docs/design.md, "Numbers"), so that the numpy reference and an ideal chip
-agree
-bit for bit. Shapes are (channels, height, width); activations travel as integers:
-spikes 0/1, counts 0..k² after a k×k average pool, and signed 8-bit pixels at the input.
+agree bit for bit. Shapes are (channels, height, width); activations travel as integers: spikes 0/1,
+counts 0..k² after a k×k average pool, and signed 8-bit pixels at the input.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ class GraphBuilder:
         return first
 
     def unit_groups(self, kinds: Sequence[str], count: int) -> Ids:
-        """Add `count` groups of neighbouring resources, one of each kind; ids int64 (count, kinds)."""
+        """Add `count` groups of neighbours, one resource of each kind; int64 (count, kinds)."""
         first = self._n_resources
         self._kinds.append(np.tile([RESOURCE_KINDS.index(kind) for kind in kinds], count))
         self._n_resources += count * len(kinds)

@@ -1,8 +1,8 @@
 """Cycles of an inference: once per image, and per timestep.
 
 Without zero skipping every timestep of a layer takes the same cycles, whatever the spikes are, so
-one timestep is
-simulated and reused (two with kept first-layer currents: the first and all later ones).
+one timestep is simulated and reused (two with kept first-layer currents: the first and all later
+ones).
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
 """One timestep of a mapped network as a task graph.
 
 Per layer, in the order of the data: input positions travel from the source's home tile over the
-mesh into every
-tile's line buffer; each PE loads its part of each window; crossbars are read bit by bit, their
-columns converted
-through the multiplexers, shifted and added; sums climb PE, tile and mesh to the home tile, where
-neurons and pools work.
-Durations are at least one cycle; what takes less is part of its neighbour.
+mesh into every tile's line buffer; each PE loads its part of each window; crossbars are read bit by
+bit, their columns converted through the multiplexers, shifted and added; sums climb PE, tile and
+mesh to the home tile, where neurons and pools work. Durations are at least one cycle; what takes
+less is part of its neighbour.
 """
 
 from __future__ import annotations
@@ -184,9 +182,8 @@ class _TimestepGraph:
         arrival.
 
         Zero-load latency is ``hops · router_cycles + flits − 1`` (virtual cut-through); a packet
-        longer than
-        `router_cycles` flits holds each link for all its flits before the next, which is never
-        optimistic.
+        longer than `router_cycles` flits holds each link for all its flits before the next, which
+        is never optimistic.
         """
         flits, head = int(_cycles(bits, self.chip.noc.flit_bits)), self.chip.noc.router_cycles
         links = self.route(source, target)
