@@ -86,7 +86,7 @@ def _draw_curve(curve: EdpCurve, axes: Axes) -> None:
     axes.set_ylabel("accuracy [%]")
     axes.margins(y=0.1)
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
 
 
 def chosen_for_pies(points: tuple[Point, ...]) -> list[Point]:
