@@ -49,12 +49,13 @@ def test_the_recorded_accuracy_is_that_of_the_reference_and_of_an_ideal_chip(
     workload: Workload,
 ) -> None:
     recorded = workload.accuracies["integer"]["shipped_1000"]
-    expected = np.round(np.array(recorded) * 10).astype(int)  # per cent of 1,000 images
     assert len(workload.images) == 1000
-    reference = run_reference(workload.network, workload.images).logits
-    np.testing.assert_array_equal(right(reference, workload.labels), expected)
-    ideal = run_images(ideal_model(mapped(workload, "rram64")), workload.images, 4, jobs=2)
-    np.testing.assert_array_equal(ideal.logits, reference)
+    ideal = run_images(ideal_model(mapped(workload, "rram64")), workload.images, 4, jobs=2).logits
+    np.testing.assert_array_equal(
+        right(ideal, workload.labels), np.round(1000 * np.array(recorded)).astype(int)
+    )
+    reference = run_reference(workload.network, workload.images[-50:]).logits
+    np.testing.assert_array_equal(ideal[-50:], reference)
 
 
 def test_the_crossbar_counts_are_those_of_neurosims_rule(workload: Workload) -> None:
@@ -69,12 +70,13 @@ def test_the_crossbar_counts_are_those_of_neurosims_rule(workload: Workload) -> 
 def test_the_default_adc_loses_at_most_a_fifth_of_a_point_on_the_calibration_images(
     workload: Workload, chip: str
 ) -> None:
+    """In the mean over t = 1..4, as the tables in arch/*.yaml."""
     mapping = mapped(workload, chip, "device.variation=0")
     images, labels = workload.calibration_images, workload.calibration_labels
     steps = calibrated_steps(mapping, images, 4)
     found = run_images(build_model(mapping, 0, steps), images, 4, jobs=2).logits
     lossless = run_images(ideal_model(mapping), images, 4, jobs=2).logits
-    lost = right(lossless, labels)[-1] - right(found, labels)[-1]
+    lost = right(lossless, labels).mean() - right(found, labels).mean()
     assert lost / len(labels) <= 0.002
 
 
