@@ -9,7 +9,7 @@ from typing import Any
 from imcsim.chip.faults import Fault, Option, Origin, Place, UnreadableError
 from imcsim.chip.messages import close_match, got
 from imcsim.chip.schema import Chip, Heading, Section
-from imcsim.chip.technology.table import ENTRIES, check_format, si_unit
+from imcsim.chip.technology.table import ENTRIES, format_fault, si_unit
 from imcsim.chip.yaml_positions import (
     Document,
     Entry,
@@ -59,8 +59,10 @@ def _read_layer(file: str, origin: Origin, above: tuple[str, ...], faults: list[
     if real in above:
         circle = " -> ".join(Path(f).name for f in (*above[above.index(real) :], real))
         raise UnreadableError(Fault(origin, "extends", f"goes in a circle: {circle}"))
+    wrong = _wrong_format(document)
+    if wrong:
+        raise UnreadableError(wrong)
     faults.extend(document.faults)
-    check_format(document, ARCH_FORMAT, faults)
     document.data.pop("format", None)
     _name_technology(document)
     if "extends" not in document.data:
@@ -69,13 +71,20 @@ def _read_layer(file: str, origin: Origin, above: tuple[str, ...], faults: list[
     base_name = document.data.pop("extends")
     if not isinstance(base_name, str) or not base_name:
         message = f"must be the path of an architecture file (got {got(base_name, entry.text)})"
-        faults.append(Fault(entry.origin, "extends", message))
-        return document
+        raise UnreadableError(Fault(entry.origin, "extends", message))
     base_file = Path(file).parent / base_name
     if not base_file.is_file():
         raise UnreadableError(Fault(entry.origin, "extends", f"{base_file} is no file"))
     base = _read_layer(str(base_file), entry.origin, (*above, real), faults)
     return _overlay(base, document)
+
+
+def _wrong_format(document: Document) -> Fault | None:
+    found = document.data.get("format")
+    if isinstance(found, str) and found.startswith("imcsim-run/"):
+        message = "this is the configuration of a run, not an architecture"
+        return Fault(document.entry(("format",)).origin, "format", message)
+    return format_fault(document, ARCH_FORMAT)
 
 
 def _name_technology(document: Document) -> None:
@@ -152,7 +161,7 @@ def _forget(document: Document, path: KeyPath) -> None:
 def _settings(overrides: Overrides, faults: list[Fault]) -> dict[str, tuple[Option, Any]]:
     """Key -> (option as shown, value)."""
     if isinstance(overrides, Mapping):
-        return {key: (Option(f"{key}={value}"), value) for key, value in overrides.items()}
+        return {key: (Option(f"{key}={value}"), _plain(value)) for key, value in overrides.items()}
     settings = {}
     for text in [overrides] if isinstance(overrides, str) else overrides:
         key, equals, value = text.partition("=")
@@ -166,6 +175,15 @@ def _settings(overrides: Overrides, faults: list[Fault]) -> dict[str, tuple[Opti
         except ValueError as error:
             faults.append(Fault(option, "", str(error)))
     return settings
+
+
+def _plain(value: Any) -> Any:
+    """A scalar of numpy (or of a library like it) as the Python number that it holds."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        return value.item()
+    return value
 
 
 def _unknown_key(key: str, known: Sequence[str]) -> str:

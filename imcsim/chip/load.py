@@ -70,11 +70,11 @@ def _build(document: Document, faults: list[Fault]) -> Chip | None:
     built: dict[str, Any] = {
         name: _section(name, model, document, faults) for name, model in models.items()
     }
+    built["technology"] = overlay_technology(document, faults)
     faults.extend(_blame(conflict, document) for conflict in conflicts(built))
-    technology = overlay_technology(document, faults)
     if faults or head is None:
         return None
-    return Chip.model_validate({**vars(head), **built, "technology": technology})
+    return Chip.model_validate({**vars(head), **built})
 
 
 def _blame(conflict: Conflict, document: Document) -> Fault:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Any, Literal, get_args, get_origin
 
@@ -12,6 +13,7 @@ from pydantic.fields import FieldInfo
 # Suffix of a key -> (unit as shown, spellings a user may have typed behind a number).
 _KEY_UNITS = {
     "_hz": ("Hz", ("hz",)),
+    "_s": ("s", ("s", "sec")),
     "_v": ("V", ("v", "volt")),
     "_ohm": ("Ω", ("ohm", "ohms", "ω")),
     "_bytes": ("bytes", ("b", "byte", "bytes")),
@@ -37,6 +39,18 @@ def did_you_mean(word: Any, choices: Iterable[str]) -> str:
     return f"; did you mean {match}?" if match else ""
 
 
+def has_control(text: str) -> bool:
+    """Whether a terminal would act on `text`; line breaks and tabs are harmless."""
+    return any(unicodedata.category(char) == "Cc" and char not in "\n\t" for char in text)
+
+
+def plain_text(text: str) -> str:
+    """`text` itself; ValueError if it has control characters."""
+    if has_control(text):
+        raise ValueError("control characters")
+    return text
+
+
 def unit_of(key: str) -> str:
     """Unit that the suffix of a key names, ``""`` if it has none."""
     return next((shown for suffix, (shown, _) in _KEY_UNITS.items() if key.endswith(suffix)), "")
@@ -44,6 +58,8 @@ def unit_of(key: str) -> str:
 
 def wrong_value(key: str, field: FieldInfo, value: Any, text: str | None) -> str:
     """Message for a value that `field` does not allow; `text` is the value as written."""
+    if field.annotation is str and isinstance(value, str) and value:
+        return f"must be text without control characters (got {got(value, text)})"
     return f"must be {allowed(key, field)} (got {got(value, text)}){_way_out(key, field, value)}"
 
 
@@ -74,7 +90,9 @@ def got(value: Any, text: str | None) -> str:
 
 def number_text(value: float) -> str:
     """Shortest spelling of a number: ``1e11``, not ``1e+11``."""
-    return str(value) if isinstance(value, int) else f"{value:g}".replace("e+", "e")
+    if isinstance(value, int):
+        return str(value)
+    return re.sub(r"e\+?(-?)0*", r"e\1", f"{value:g}")
 
 
 def _words_of(field: FieldInfo) -> list[str]:

@@ -6,12 +6,14 @@ a suffix (``_ohm``, ``_hz``, ``_bytes``, ``_v``); values are plain SI numbers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from imcsim.chip.messages import plain_text
 from imcsim.chip.technology import Technology
 
 
@@ -22,17 +24,20 @@ class Section(BaseModel):
 
 
 Count = Annotated[int, Field(ge=1, le=1 << 20)]
+PlainText = Annotated[str, AfterValidator(plain_text)]
+MeshSide = Annotated[int, Field(ge=1, le=1024)]
 Bytes = Annotated[int, Field(ge=1, le=1 << 40)]
 
 
 class ChipLevel(Section):
     """The chip around the tiles."""
 
-    clock_hz: float = Field(gt=0, le=1e11)
+    clock_hz: float = Field(ge=1e3, le=1e11)
     vdd_v: float = Field(gt=0, le=5)
-    mesh_columns: Count
+    """Must be the supply voltage of the technology, whose values are not scaled."""
+    mesh_columns: MeshSide
     """Width of the tile mesh; all mesh_columns × mesh_rows tiles are built, used or not."""
-    mesh_rows: Count
+    mesh_rows: MeshSide
     global_buffer_bytes: Bytes
     accumulation: Literal["home_tile"]
     """Where partial sums of several tiles meet, LIF and pooling happen: the layer's first tile."""
@@ -66,8 +71,8 @@ class Crossbar(Section):
     rows: int = Field(ge=1, le=4096)
     cols: int = Field(ge=1, le=4096)
     read_v: float = Field(gt=0, le=5)
-    settle_cycles: Count
-    """Cycles from the start of a read to the first conversion: drivers, decoder, bit lines."""
+    settle_s: float = Field(gt=0, le=1)
+    """Time from the start of a read to the first conversion: drivers, decoder, bit lines."""
     skip: Literal["none"]
     """Reads whose inputs are all zero are made anyway."""
 
@@ -77,8 +82,8 @@ class Device(Section):
 
     type: Literal["rram"]
     bits: int = Field(ge=1, le=8)
-    r_on_ohm: float = Field(gt=0)
-    on_off_ratio: float = Field(gt=1)
+    r_on_ohm: float = Field(ge=1, le=1e12)
+    on_off_ratio: float = Field(gt=1, le=1e9)
     variation: float = Field(ge=0, le=1)
     """σ/μ of programming; drawn once per chip."""
     variation_model: Literal["weight", "device"]
@@ -135,8 +140,8 @@ class SigmaE(Section):
     word_bits: Literal[16]
     fifo_depth: Count
     """Largest number of classes."""
-    lut_cycles: Count
-    """Cycles of one look-up."""
+    lut_s: float = Field(gt=0, le=1)
+    """Time of one look-up."""
 
 
 class Dataflow(Section):
@@ -152,8 +157,8 @@ class Dataflow(Section):
 class Heading(Section):
     """What stands above the sections."""
 
-    name: str = Field(min_length=1)
-    description: str = ""
+    name: PlainText = Field(min_length=1, pattern=r"^[^\n\t]+$")
+    description: PlainText = ""
 
 
 class Chip(Heading):
@@ -228,9 +233,25 @@ class Conflict:
 
 def conflicts(sections: Mapping[str, object]) -> Iterator[Conflict]:
     """Faults between sections; those of which a section is missing or invalid are passed over."""
+    chip, technology = sections.get("chip"), sections.get("technology")
+    if isinstance(chip, ChipLevel) and isinstance(technology, Technology):
+        yield from _supply_conflicts(chip, technology)
     crossbar = sections.get("crossbar")
-    if not isinstance(crossbar, Crossbar):
-        return
+    if isinstance(crossbar, Crossbar):
+        yield from _crossbar_conflicts(crossbar, sections)
+
+
+def _supply_conflicts(chip: ChipLevel, technology: Technology) -> Iterator[Conflict]:
+    supply = technology.supply_v.value
+    if not math.isclose(chip.vdd_v, supply, rel_tol=1e-9):
+        yield Conflict(
+            (("chip", "vdd_v"), ("technology", "supply_v")),
+            f"must be {supply:g}, the supply voltage of technology {technology.name}"
+            f" (got {chip.vdd_v:g}): its values are not scaled to other voltages",
+        )
+
+
+def _crossbar_conflicts(crossbar: Crossbar, sections: Mapping[str, object]) -> Iterator[Conflict]:
     adc, chip = sections.get("adc"), sections.get("chip")
     if isinstance(adc, Adc) and adc.columns_per_adc > crossbar.cols:
         yield Conflict(

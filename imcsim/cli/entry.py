@@ -6,9 +6,13 @@ does not fit the chip.
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
+from typing import Any, TextIO, cast
 
 import click
 
@@ -72,19 +76,86 @@ def cli() -> None:
     """
 
 
+class _Watched:
+    """Standard output that remembers why it could not be written: an OSError from elsewhere is a
+    bug."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+        self.fault: OSError | None = None
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as exc:
+            self.fault = exc
+            raise
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as exc:
+            self.fault = exc
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def main() -> None:
     """Run the command line; never shows a traceback for a user's mistake, always for a bug."""
+    stdout = sys.stdout
+    if stdout is None:  # closed by the shell (>&-): there is nobody to tell
+        sys.exit(_call())
     # A terminal that knows no µ or θ shows a question mark instead of a traceback.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+    if isinstance(stdout, io.TextIOWrapper):
+        stdout.reconfigure(errors="replace")
+    watched = _Watched(stdout)
+    sys.stdout = cast(TextIO, watched)
+    try:
+        code = _call()
+        watched.flush()
+    except OSError:
+        if watched.fault is None:
+            raise
+    finally:
+        sys.stdout = stdout
+    if watched.fault is not None:
+        code = ImcsimError.exit_code
+        _say_unwritable(watched.fault)
+        _drop(stdout)
+    sys.exit(code)
+
+
+def _call() -> int | str | None:
+    """Run the command and return its exit code."""
     try:
         cli()
+    except SystemExit as stop:
+        return stop.code
     except ImcsimError as error:
         for line in str(error).splitlines() or [type(error).__name__]:
             click.echo(f"imcsim: error: {line}", err=True)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except MemoryError:
         click.echo(
             "imcsim: error: out of memory (use fewer --images or a smaller --memory)", err=True
         )
-        sys.exit(ImcsimError.exit_code)
+        return ImcsimError.exit_code
+    return 0
+
+
+def _say_unwritable(fault: OSError) -> None:
+    if fault.errno == errno.EPIPE:  # a reader that has seen enough is no error
+        return
+    reason = fault.strerror or fault
+    click.echo(f"imcsim: error: cannot write to standard output ({reason})", err=True)
+
+
+def _drop(stdout: TextIO) -> None:
+    """Let the interpreter's own flush at exit succeed; it would complain a second time."""
+    # A stream without a file descriptor has nothing to flush to.
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stdout.fileno())
+        os.close(nowhere)

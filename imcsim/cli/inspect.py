@@ -38,7 +38,7 @@ def inspect_command(files: tuple[Path, ...], overrides: tuple[str, ...]) -> None
     chip: Chip | None = None
     workload: Workload | None = None
     for file in files:
-        if _is_workload(file):
+        if is_workload(file):
             if workload is not None:
                 raise click.UsageError("give one workload at a time")
             workload = read_workload(file)
@@ -56,7 +56,7 @@ def inspect_command(files: tuple[Path, ...], overrides: tuple[str, ...]) -> None
         print_chip(chip)
 
 
-def _is_workload(file: Path) -> bool:
+def is_workload(file: Path) -> bool:
     """By its first bytes, or by its name if it cannot be opened (the reader then says why)."""
     try:
         with file.open("rb") as opened:

@@ -22,10 +22,12 @@ class StageProgress(RunProgress):
     """One line per stage; stages that count images show a bar."""
 
     def __init__(self) -> None:
+        # Of a program started with stderr closed (2>&-), Python makes sys.stderr None.
+        terminal = sys.stderr is not None and sys.stderr.isatty()
         self._bar = Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
             TimeElapsedColumn(), console=Console(file=sys.stderr), transient=True,
-            disable=not sys.stderr.isatty(),
+            disable=not terminal,
         )  # fmt: skip
         self._task = self._bar.add_task("starting", total=None)
 

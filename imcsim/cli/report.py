@@ -66,10 +66,12 @@ def report_command(
     from imcsim.results import newest_run, read_run
     from imcsim.results.provenance import default_parent
 
-    for i, directory in enumerate(runs or (newest_run(default_parent()),)):
+    if not runs:
+        runs = (newest_run(default_parent()),)
+        click.echo(f"run directory: {runs[0]}", err=True)
+    for i, directory in enumerate(runs):
         run = read_run(directory)
         curve = curve_of(run, points) if edp else None
-        written = write_figures(curve, out or directory) if curve else ()
         if as_json:
             click.echo(json.dumps(curve.as_json() if curve else run.summary, allow_nan=False))
         else:
@@ -85,5 +87,7 @@ def report_command(
                 print_components(run)
             if curve:
                 print_edp(curve)
-        if written:
+        if curve:
+            # After the table, which needs no folder to write to.
+            written = write_figures(curve, out or directory)
             click.echo(f"\ndrawn: {', '.join(str(path) for path in written)}", err=True)

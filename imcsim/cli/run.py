@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from imcsim.cli.inspect import is_workload
+from imcsim.errors import UsageError
+
 if TYPE_CHECKING:
     from imcsim.functional.verify import Verification
     from imcsim.simulator import RunOptions
@@ -60,7 +63,8 @@ class BytesType(BytesBase):
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Evaluate images of this data set instead of the workload's.",
+    help="Evaluate these images instead of the workload's: an .npz with images uint8 (n,c,h,w) and "
+    "integer labels, or CIFAR-10 files.",
 )
 @click.option(
     "--timesteps",
@@ -106,7 +110,9 @@ class BytesType(BytesBase):
     help="Working memory of all batches. Never changes a result.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Run directory (default: a new one under runs/)."
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Run directory (default: a new one under runs/); an older run there is replaced.",
 )
 @click.option(
     "--verify",
@@ -130,10 +136,12 @@ def run_command(arch: Path, workload: Path, as_json: bool, **given: Any) -> None
     from imcsim.cli.progress import StageProgress
     from imcsim.network import read_workload
     from imcsim.network.datasets import read_images
-    from imcsim.results import check_target, read_run, write_run
+    from imcsim.results import check_target, write_run
     from imcsim.results.provenance import command_line, default_parent, provenance_of, run_name
     from imcsim.simulator import run
 
+    if is_workload(arch):
+        raise UsageError(f"{arch}: this looks like a workload; the order is ARCH WORKLOAD")
     chip = load_chip(arch, given["overrides"])
     network = read_workload(workload)
     directory = given["out"] or default_parent() / run_name(chip, network)
@@ -143,7 +151,7 @@ def run_command(arch: Path, workload: Path, as_json: bool, **given: Any) -> None
         result = run(chip, network, _options(given), data, progress)
         progress.stage("writing the run directory")
         wall_s = time.perf_counter() - started
-        write_run(
+        written = write_run(
             directory, result, provenance_of(chip, network, command_line(), wall_s, result.seed)
         )
     if result.verification is not None:
@@ -154,7 +162,7 @@ def run_command(arch: Path, workload: Path, as_json: bool, **given: Any) -> None
         return
     from imcsim.report.terminal import print_summary
 
-    print_summary(read_run(directory))
+    print_summary(written)
     click.echo(f"\n{wall_s:.1f} s; run directory: {directory}", err=True)
 
 

@@ -75,7 +75,7 @@ def price_chip(chip: Chip, classes: int) -> Bill:
     tile), and a router.
     """
     parts = _parts(chip)
-    sigma_e = SigmaEModule.of(chip.sigma_e, classes)
+    sigma_e = SigmaEModule.of(chip.sigma_e, classes, chip.chip.clock_hz)
     area, leakage = _built(chip, parts)
     area["sigma_e"] = sigma_e.area_m2(chip.technology)
     leakage["sigma_e"] = sigma_e.leakage_w(chip.technology)

@@ -65,6 +65,8 @@ class ExitPolicy:
         if given == 1:
             return np.full(timesteps - 1, self.theta[0])
         if given not in (timesteps - 1, timesteps):
+            if timesteps == 1:
+                raise UsageError(f"{given} thresholds for 1 timestep: give one")
             raise UsageError(
                 f"{given} thresholds for {timesteps} timesteps: give one, "
                 f"{timesteps - 1} (the last timestep always exits) or {timesteps}"

@@ -67,7 +67,7 @@ class FunctionalResult:
     spikes: Counts
     """int64 (n, t, l): spikes (or pooled counts) that each layer sent."""
     saturations: Counts
-    """int64 (n, l): membrane potentials clipped to their width."""
+    """int64 (n, t, l): membrane potentials clipped to their width."""
 
 
 def build_model(mapping: Mapping, seed: int, steps: Steps) -> ChipModel:
@@ -139,7 +139,7 @@ class _Batch:
             measured_once=np.zeros((n, layers, len(MEASURED_ACTIONS)), np.int64),
             measured_step=np.zeros((n, timesteps, layers, len(MEASURED_ACTIONS)), np.int64),
             spikes=np.zeros((n, timesteps, layers), np.int64),
-            saturations=np.zeros((n, layers), np.int64),
+            saturations=np.zeros((n, timesteps, layers), np.int64),
         )
 
     def run(self, stop: StopRule | None) -> FunctionalResult:
@@ -202,7 +202,7 @@ class _Batch:
             # A classifier's bias counts accumulator LSB; a shortcut convolution's is added by its
             # target.
             return acc + layer.bias if layer.bias is not None else acc
-        return self.neurons(index, acc, outputs)
+        return self.neurons(t, index, acc, outputs)
 
     def _adds_integers(self, residual: int) -> bool:
         added = self.network.layers[residual]
@@ -232,7 +232,7 @@ class _Batch:
         # Every column block sees the same word lines; the conductance already covers all columns.
         return out, counts * np.array([placed.col_blocks, 1, placed.col_blocks])
 
-    def neurons(self, index: int, acc: Array, outputs: list[Array]) -> Array:
+    def neurons(self, t: int, index: int, acc: Array, outputs: list[Array]) -> Array:
         from imcsim.kernels.lif import lif_step
 
         layer, neuron = self.network.layers[index], self.network.neuron
@@ -251,7 +251,7 @@ class _Batch:
         for i, image in enumerate(self.running):
             positions = acc[i].size // channels
             part = slice(i * positions, (i + 1) * positions)
-            self.result.saturations[image, index] += lif_step(
+            self.result.saturations[image, t, index] = lif_step(
                 self.potentials[index][i].reshape(-1, channels), acc[i].reshape(-1, channels),
                 identity[part] if len(identity) else identity, current, layer.threshold, layer.bias,
                 neuron.leak_multiplier, neuron.leak_shift, neuron.fraction_bits,

@@ -40,8 +40,8 @@ def batch_size(network: Network, images: int, jobs: int, memory_bytes: int) -> i
     fits = memory_bytes // (per_image * jobs)
     if fits < 1:
         raise UsageError(
-            f"--memory {memory_bytes}: {jobs} workers need at least {per_image * jobs:,} bytes "
-            "(fewer --jobs or more memory)"
+            f"--memory {memory_bytes}: {jobs} worker{' needs' if jobs == 1 else 's need'} "
+            f"at least {per_image * jobs:,} bytes (fewer --jobs or more memory)"
         )
     return int(min(fits, LARGEST_BATCH, max(-(-images // jobs), 1)))
 

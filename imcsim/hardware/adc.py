@@ -7,10 +7,10 @@ read current, is charged to the crossbar. One bit per comparison and one to samp
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from imcsim.chip import Chip
+from imcsim.hardware.clock import cycles_of
 
 
 def conversion_s(chip: Chip) -> float:
@@ -20,8 +20,7 @@ def conversion_s(chip: Chip) -> float:
 
 def conversion_cycles(chip: Chip) -> int:
     """Clock cycles of one conversion, rounded up."""
-    # 9 ns at 500 MHz is 4.500000000000001 cycles in floats, 8 ns must stay 4.
-    return max(math.ceil(round(conversion_s(chip) * chip.chip.clock_hz, 6)), 1)
+    return cycles_of(conversion_s(chip), chip.chip.clock_hz, "an ADC conversion")
 
 
 @dataclass(frozen=True)

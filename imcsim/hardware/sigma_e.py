@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imcsim.errors import MappingError
+from imcsim.hardware.clock import cycles_of
 
 if TYPE_CHECKING:
     from imcsim.chip.schema import SigmaE
@@ -78,12 +79,12 @@ class SigmaEModule:
             )
 
     @classmethod
-    def of(cls, section: SigmaE, classes: int) -> SigmaEModule:
+    def of(cls, section: SigmaE, classes: int, clock_hz: float) -> SigmaEModule:
         """The module of an architecture file, used for a network of `classes` classes."""
         return cls(
             classes=classes,
             fifo_depth=section.fifo_depth,
-            lut_cycles=section.lut_cycles,
+            lut_cycles=cycles_of(section.lut_s, clock_hz, "sigma_e.lut_s"),
             sigma_lut_bytes=section.sigma_lut_bytes,
             entropy_lut_bytes=section.entropy_lut_bytes,
         )

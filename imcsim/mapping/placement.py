@@ -291,7 +291,8 @@ def _check_tiles(mapping: Mapping) -> None:
     for placed in mapping.layers:
         if used + placed.tiles > built:
             raise MappingError(
-                f"layer {placed.layer.name} needs {placed.tiles} tiles, "
+                f"layer {placed.layer.name} needs {placed.tiles} "
+                f"tile{'' if placed.tiles == 1 else 's'}, "
                 f"{built - used} of {built} are left on {mapping.chip.name}; "
                 f"{mapping.network.name} needs {mapping.tiles} in all "
                 "(raise chip.mesh_columns or chip.mesh_rows)"

@@ -7,13 +7,13 @@ decided afterwards.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from imcsim.errors import RunError
+from imcsim.errors import RunError, UsageError
 from imcsim.functional.exits import (
     THRESHOLD_POLICIES,
     ExitPolicy,
@@ -23,6 +23,10 @@ from imcsim.functional.exits import (
 )
 from imcsim.functional.readout import ExitScores, SigmaETables, evaluate
 from imcsim.results import Run
+from imcsim.results.contents import CONFIG
+
+_MOST_THETA = 4
+"""Thresholds by timestep that a label writes out."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,8 @@ class Point:
     """One operating point; means over images."""
 
     label: str
-    theta: float | None
-    """None for a static point."""
+    theta: float | tuple[float, ...] | None
+    """None for a static point; a tuple if the run's own thresholds differ by timestep."""
     timesteps_mean: float
     timesteps_histogram: tuple[int, ...]
     accuracy: float
@@ -41,6 +45,8 @@ class Point:
     """Mean of each image's energy × latency."""
     edp_of_means_js: float
     """Mean energy × mean latency; smaller, since easy images are both cheaper and faster."""
+    this_run: bool = False
+    """The θ that the run itself was made with."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,9 @@ class EdpCurve:
     policy: str
     static: tuple[Point, ...]
     dynamic: tuple[Point, ...]
-    """By rising EDP. A run with a policy without threshold (static, oracle) shows entropy's."""
+    """By rising EDP; the run's own point is among them."""
+    without_threshold: str = ""
+    """The run's own policy if it has no threshold (static, oracle) and `policy` stands in."""
 
     def normalised(self, point: Point) -> float:
         """EDP over that of the static network with one timestep."""
@@ -73,7 +81,7 @@ def curve_of(run: Run, points: int) -> EdpCurve:
     Raises
     ------
     RunError
-        If the run did not simulate all timesteps (``--no-static``).
+        If the run did not simulate all timesteps (``--no-static``), or its thresholds are damaged.
     """
     options = run.config["run"]
     if not options["static"]:
@@ -87,12 +95,36 @@ def curve_of(run: Run, points: int) -> EdpCurve:
     static = tuple(
         _point(run, scores, f"T = {t}", None, np.full(images, t)) for t in range(1, timesteps + 1)
     )
-    policy = options["policy"] if options["policy"] in THRESHOLD_POLICIES else "entropy"
-    dynamic = []
-    for theta in thresholds_for_curve(scores, policy, points):
-        taken = decide(ExitPolicy.of(policy, float(theta)), scores, labels, timesteps)
-        dynamic.append(_point(run, scores, f"θ = {theta:.4g}", float(theta), taken))
-    return EdpCurve(run.name, policy, static, tuple(sorted(dynamic, key=lambda p: p.edp_js)))
+    has_threshold = options["policy"] in THRESHOLD_POLICIES
+    policy = options["policy"] if has_threshold else "entropy"
+    dynamic, own = [], None
+    if has_threshold:
+        own, theta = _own_steps(run, scores), tuple(options["theta"])
+        point = _point(run, scores, _label(theta), theta[0] if len(theta) == 1 else theta, own)
+        dynamic.append(replace(point, this_run=True))
+    for value in thresholds_for_curve(scores, policy, points):
+        taken = decide(ExitPolicy.of(policy, float(value)), scores, labels, timesteps)
+        if own is None or not np.array_equal(taken, own):  # another name for the run's own point
+            dynamic.append(_point(run, scores, f"θ = {value:.4g}", float(value), taken))
+    dynamic.sort(key=lambda p: p.edp_js)
+    name = "" if has_threshold else options["policy"]
+    return EdpCurve(run.name, policy, static, tuple(dynamic), name)
+
+
+def _own_steps(run: Run, scores: ExitScores) -> npt.NDArray[np.int64]:
+    """What the run itself decided, int64 (n,)."""
+    options = run.config["run"]
+    try:
+        policy = ExitPolicy.of(options["policy"], options["theta"])
+        return decide(policy, scores, run.steps["labels"], options["timesteps"])
+    except UsageError as exc:
+        raise RunError(f"{run.directory / CONFIG}: run.theta: {exc}") from exc
+
+
+def _label(theta: tuple[float, ...]) -> str:
+    if len(theta) > _MOST_THETA:
+        return "θ by timestep"
+    return f"θ = {', '.join(f'{value:.4g}' for value in theta)}"
 
 
 def _scores(run: Run) -> ExitScores:
@@ -105,7 +137,11 @@ def _scores(run: Run) -> ExitScores:
 
 
 def _point(
-    run: Run, scores: ExitScores, label: str, theta: float | None, taken: npt.NDArray[np.int64]
+    run: Run,
+    scores: ExitScores,
+    label: str,
+    theta: float | tuple[float, ...] | None,
+    taken: npt.NDArray[np.int64],
 ) -> Point:
     """Price one number of timesteps per image; dynamic points also pay for the σ-E module in every
     timestep."""

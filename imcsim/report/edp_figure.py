@@ -45,7 +45,10 @@ def write_figures(curve: EdpCurve, folder: Path) -> tuple[Path, ...]:
         for path, picture in zip(paths, pictures, strict=True):
             path.write_bytes(picture)
     except OSError as exc:
-        raise ImcsimError(f"{folder}: cannot be written ({exc.strerror or exc})") from exc
+        raise ImcsimError(
+            f"{folder}: cannot be written ({exc.strerror or exc}); choose another folder for the "
+            "pictures with --out"
+        ) from exc
     return paths
 
 
@@ -79,6 +82,11 @@ def _draw_curve(curve: EdpCurve, axes: Axes) -> None:
         axes.annotate(
             point.label, (curve.normalised(point), 100 * point.accuracy),
             textcoords="offset points", xytext=(6, -12), color=STATIC_COLOUR,
+        )  # fmt: skip
+    for point in (p for p in curve.dynamic if p.this_run):
+        axes.plot(
+            [curve.normalised(point)], [100 * point.accuracy], linestyle="none", marker="o",
+            markersize=10, markerfacecolor="none", markeredgecolor="black", label="this run",
         )  # fmt: skip
     # Room on the right for the label of the last static point.
     axes.set_xlim(0, 1.12 * max(curve.normalised(p) for p in (*curve.static, *curve.dynamic)))

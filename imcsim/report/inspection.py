@@ -34,11 +34,16 @@ def print_chip(chip: Chip) -> None:
     )
     table = plain_table("component", "area", "leakage")
     for name in sorted(bill.area_m2, key=bill.area_m2.__getitem__, reverse=True):
+        leakage = bill.leakage_w.get(name, 0.0)
         table.add_row(
-            label(name), eng(bill.area_m2[name], "m2"), eng(bill.leakage_w.get(name, 0.0), "W")
+            label(name), eng(bill.area_m2[name], "m2"), eng(leakage, "W") if leakage else ""
         )
     table.add_row("total", eng(bill.total_area_m2, "m2"), eng(bill.total_leakage_w, "W"))
     out.print(table)
+    out.print(
+        "\ncrossbars' leakage includes their drivers, multiplexers and shift-and-add; the SAR fit "
+        "has none"
+    )
 
 
 def print_workload(workload: Workload) -> None:

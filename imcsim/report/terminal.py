@@ -15,6 +15,8 @@ from imcsim.units import eng
 
 _BAR = 24
 _WIDTH = 10_000
+_SHORT = 8
+"""Up to so many timesteps, each one is listed."""
 
 _LABELS = {
     "adc": "ADCs",
@@ -132,9 +134,10 @@ def _print_comparison(out: Console, summary: dict[str, Any], options: dict[str, 
     ratio = [f"{means[-1] / means[0]:.3f}"] if static else []
     table.add_row("mean energy × mean latency", *(eng(value, "J·s") for value in means), *ratio)
     out.print(table)
+    both = "static: every image takes all timesteps; " if static else ""
     out.print(
-        "\nstatic: every image takes all timesteps; dynamic: an image exits as soon as the policy "
-        "lets it\nEDP: energy-delay product, each image's energy × its latency"
+        f"\n{both}dynamic: an image exits as soon as the policy lets it"
+        "\nEDP: energy-delay product, each image's energy × its latency"
     )
     if static is None:
         out.print("no static baseline: with --no-static, images were not simulated past their exit")
@@ -158,10 +161,16 @@ def _value(value: float, unit: str) -> str:
 
 def _print_histogram(out: Console, summary: dict[str, Any]) -> None:
     table = plain_table("timesteps taken (T̂)", "images", "share", "")
-    for t, number in enumerate(summary["timesteps_histogram"], 1):
+    histogram = summary["timesteps_histogram"]
+    left_out = histogram.count(0) if len(histogram) > _SHORT else 0
+    for t, number in enumerate(histogram, 1):
+        if left_out and not number:
+            continue
         share = number / summary["images"]
         table.add_row(f"T̂ = {t}", f"{number:,}", f"{100 * share:.1f} %", bar(share))
     out.print(table)
+    if left_out:
+        out.print(f"{counted(left_out, 'row')} without images left out")
     out.print()
 
 
@@ -228,9 +237,9 @@ def print_layers(run: Run) -> None:
     out.print(table)
     out.print(
         "\nused cells: share of the cells of the layer's crossbars that hold weights"
-        "\nfiring rate: spikes per neuron and simulated timestep"
+        "\nfiring rate: spikes per neuron and timestep of the dynamic run"
         "\nenergy: mean over images of the dynamic run, without leakage and exit decisions"
-        "\nsaturations: membrane potentials clipped to their width, in all simulated timesteps"
+        "\nsaturations: membrane potentials clipped to their width, all images of the dynamic run"
         "\nADC step: cell levels per ADC code, for each slice of the weights\n"
     )
 
@@ -243,19 +252,28 @@ def print_components(run: Run) -> None:
 def print_edp(curve: EdpCurve) -> None:
     """The points of the curve."""
     out = console()
-    out.print(f"{curve.name}: accuracy against EDP (energy-delay product), means over images\n")
+    borrowed = (
+        f"; exit policy {curve.without_threshold} has no threshold, the curve is {curve.policy}'s"
+        if curve.without_threshold
+        else ""
+    )
+    out.print(
+        f"{curve.name}: accuracy against EDP (energy-delay product), means over images{borrowed}\n"
+    )
+    many = len(curve.static) > _SHORT
     table = plain_table(
         "", "timesteps", "accuracy", "energy", "latency", "EDP", "relative EDP", "of means",
-        "images by T̂",
+        "T̂: least, median, most" if many else "images by T̂",
     )  # fmt: skip
     for name, points in (("static", curve.static), (curve.policy, curve.dynamic)):
         for p in points:
             table.add_row(
-                f"{name} {p.label}", f"{p.timesteps_mean:.3f}", f"{100 * p.accuracy:.2f} %",
+                f"{name} {p.label}{' (this run)' if p.this_run else ''}",
+                f"{p.timesteps_mean:.3f}", f"{100 * p.accuracy:.2f} %",
                 eng(p.energy_j, "J"), eng(p.latency_s, "s"), eng(p.edp_js, "J·s"),
                 f"{curve.normalised(p):.3f}",
                 f"{p.edp_of_means_js / curve.static[0].edp_js:.3f}",
-                " ".join(str(count) for count in p.timesteps_histogram),
+                _spread(p.timesteps_histogram, many),
             )  # fmt: skip
         if points is curve.static:
             table.add_row()
@@ -263,5 +281,21 @@ def print_edp(curve: EdpCurve) -> None:
     out.print(
         "\nrelative EDP: the unit is the static network with one timestep"
         "\nof means: mean energy × mean latency instead of the mean of their products"
-        f"\nimages by T̂: how many took 1, 2, ... {len(curve.static)} timesteps"
+        + (
+            "\nT̂: timesteps that an image took"
+            if many
+            else f"\nimages by T̂: how many took 1, 2, ... {len(curve.static)} timesteps"
+        )
     )
+
+
+def _spread(histogram: tuple[int, ...], many: bool) -> str:
+    """Images by T̂; of many timesteps, the smallest, the (lower) median and the largest T̂."""
+    if not many:
+        return " ".join(str(count) for count in histogram)
+    taken = [t for t, count in enumerate(histogram, 1) if count]
+    images, median = 0, 0
+    while 2 * images < sum(histogram):
+        images += histogram[median]
+        median += 1
+    return f"{taken[0]} {median} {taken[-1]}"

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 RUN_FORMAT = "imcsim-run/1"
 
+SUMMARY, CONFIG, PROVENANCE = "summary.json", "config.yaml", "provenance.json"
+STEPS_FILE, ACTIVITY_FILE = "steps.npz", "activity.npz"
+IMAGES_FILE, LAYERS_FILE = "images.csv", "layers.csv"
+
 
 class ContentsError(ValueError):
     """A file of a run does not hold what it must; the message starts with the key."""

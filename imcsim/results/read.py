@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,16 @@ import yaml
 from imcsim.errors import RunError, WorkloadError
 from imcsim.network.npz import NpzFile
 from imcsim.results.contents import (
+    CONFIG,
     IMAGE_COLUMNS,
+    IMAGES_FILE,
     LAYER_COLUMNS,
     LAYER_TEXTS,
+    LAYERS_FILE,
+    PROVENANCE,
     STEPS,
+    STEPS_FILE,
+    SUMMARY,
     Config,
     ContentsError,
     Summary,
@@ -26,14 +33,6 @@ from imcsim.results.contents import (
     check_finite,
     check_steps,
     check_table,
-)
-from imcsim.results.run_directory import (
-    CONFIG,
-    IMAGES_FILE,
-    LAYERS_FILE,
-    PROVENANCE,
-    STEPS_FILE,
-    SUMMARY,
 )
 
 if TYPE_CHECKING:
@@ -50,6 +49,8 @@ class Run:
     provenance: dict[str, Any]
     steps: dict[str, npt.NDArray[Any]]
     """Arrays of ``steps.npz``, see `imcsim.results.contents.STEPS`."""
+    _held: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)
+    """Tables that were read before the directory got its name, by file name."""
 
     @property
     def name(self) -> str:
@@ -69,9 +70,17 @@ class Run:
         """One row per layer."""
         return self._table(LAYERS_FILE, LAYER_COLUMNS, LAYER_TEXTS)
 
+    def moved_to(self, directory: Path) -> Run:
+        """The same run with its tables in memory, for a directory that is about to be renamed: from
+        then on nothing is read from a place that another process may replace."""
+        held = {IMAGES_FILE: self.images(), LAYERS_FILE: self.layers()}
+        return replace(self, directory=directory, _held=held)
+
     def _table(self, name: str, numbers: tuple[str, ...], words: tuple[str, ...]) -> pd.DataFrame:
         import pandas as pd
 
+        if name in self._held:
+            return self._held[name].copy()
         path = self.directory / name
         try:
             # A layer may be called "NA" or "1".
@@ -82,7 +91,7 @@ class Run:
         return table
 
 
-def read_run(directory: Path) -> Run:
+def read_run(directory: str | os.PathLike[str]) -> Run:
     """Read a finished run.
 
     Raises
@@ -90,6 +99,7 @@ def read_run(directory: Path) -> Run:
     RunError
         If there is none, it is unfinished, or a file in it is damaged.
     """
+    directory = Path(directory)
     _check_is_run(directory)
     config = _read(directory / CONFIG, lambda text: check(yaml.safe_load(text), Config))
     summary = _read(directory / SUMMARY, lambda text: _summary(text, config))

@@ -20,13 +20,20 @@ import yaml
 from imcsim.chip import resolved
 from imcsim.errors import ImcsimError, UsageError
 from imcsim.network.npz import write_npz
-from imcsim.results.contents import RUN_FORMAT
+from imcsim.results.contents import (
+    ACTIVITY_FILE,
+    CONFIG,
+    IMAGES_FILE,
+    LAYERS_FILE,
+    PROVENANCE,
+    RUN_FORMAT,
+    STEPS_FILE,
+    SUMMARY,
+)
+from imcsim.results.read import Run, read_run
 from imcsim.results.tables import images_table, layers_table
 from imcsim.simulator import RunResult
 
-SUMMARY, CONFIG, PROVENANCE = "summary.json", "config.yaml", "provenance.json"
-STEPS_FILE, ACTIVITY_FILE = "steps.npz", "activity.npz"
-IMAGES_FILE, LAYERS_FILE = "images.csv", "layers.csv"
 EDP_FIGURES = ("edp.png", "edp.svg")
 """Drawn into the directory by a report, and gone with the run when another replaces it."""
 
@@ -35,8 +42,14 @@ _OWN = {
 }  # fmt: skip
 
 
-def write_run(directory: Path, result: RunResult, provenance: dict[str, Any]) -> None:
+def write_run(directory: Path, result: RunResult, provenance: dict[str, Any]) -> Run:
     """Write a run; an older run under the same name is replaced.
+
+    Returns
+    -------
+    Run
+        What was written, tables included. It was read back before the directory got its name, so
+        it stays this run even if another process replaces the directory at once.
 
     Raises
     ------
@@ -53,11 +66,13 @@ def write_run(directory: Path, result: RunResult, provenance: dict[str, Any]) ->
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         _write_files(part, result, provenance)
+        written = read_run(part).moved_to(directory)
         _replace(part, target)
     except OSError as exc:
         raise _unwritable(directory, exc) from exc
     finally:
         shutil.rmtree(part, ignore_errors=True)
+    return written
 
 
 def check_target(directory: Path) -> None:

@@ -44,16 +44,20 @@ def images_table(result: RunResult) -> pd.DataFrame:
 
 
 def layers_table(result: RunResult) -> pd.DataFrame:
-    """One row per layer: where it lies, what it does in a timestep, what it costs per image
-    (dynamic run)."""
+    """One row per layer: where it lies, what it does in a timestep, what it costs per image.
+
+    Everything is of the dynamic run: timesteps after an image's exit do not count, simulated or
+    not.
+    """
     import pandas as pd
 
     rows = []
-    simulated = int(result.activity.simulated.sum())
+    used = np.arange(result.timesteps) < result.dynamic.steps[:, None]
+    timesteps = int(result.dynamic.steps.sum())
     for index, layer in enumerate(result.mapping.network.layers):
         timing = result.timing.layers[index]
         placed = None if layer.is_pool else result.mapping.of(index)
-        sent = int(result.spikes[:, :, index].sum())
+        sent = int(result.spikes[used][:, index].sum())
         values = int(np.prod(layer.output_shape))
         rows.append(
             {
@@ -66,8 +70,8 @@ def layers_table(result: RunResult) -> pd.DataFrame:
                 "reads_per_timestep": placed.reads if placed else 0,
                 "utilisation": placed.utilisation if placed else 0.0,
                 "neurons": layer.neurons,
-                "firing_rate": sent / (simulated * values) if layer.spikes else 0.0,
-                "saturations": int(result.saturations[:, index].sum()),
+                "firing_rate": sent / (timesteps * values) if layer.spikes else 0.0,
+                "saturations": int(result.saturations[used][:, index].sum()),
                 "adc_step_levels": _levels(result.adc_steps[index]) if placed else "",
                 "first_cycle": timing.first_cycle,
                 "last_cycle": timing.last_cycle,

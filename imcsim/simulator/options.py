@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +72,11 @@ def resolve(
     UsageError
         An option is out of range, or does not suit the workload.
     """
-    images, labels = data if data is not None else (workload.images, workload.labels)
+    options = _whole_numbers(options)
+    _check_theta(options.theta)
+    if not isinstance(options.policy, str | None):
+        raise UsageError(f"--exit {_short(options.policy)}: must be the name of an exit policy")
+    images, labels = _pair(data) if data is not None else (workload.images, workload.labels)
     _check_data(images, labels, workload)
     count = _count(options.images, len(images))
     timesteps = _timesteps(options.timesteps, workload)
@@ -96,6 +101,71 @@ def resolve(
     )
 
 
+_WHOLE = {
+    "images": "--images", "timesteps": "--timesteps", "seed": "--seed", "jobs": "--jobs",
+    "memory_bytes": "--memory",
+}  # fmt: skip
+
+
+def _whole_numbers(options: RunOptions) -> RunOptions:
+    """The same with Python's own integers; numpy's would not get into JSON."""
+    found: dict[str, int] = {}
+    for name, flag in _WHOLE.items():
+        value = getattr(options, name)
+        if value is None and name not in ("seed", "memory_bytes"):
+            continue
+        if not isinstance(value, int | np.integer) or isinstance(value, bool):
+            raise UsageError(f"{flag} {_short(value)}: must be a whole number")
+        found[name] = int(value)
+    return replace(options, **found)  # type: ignore[arg-type]
+
+
+def _check_theta(theta: Any) -> None:
+    values = np.atleast_1d(theta) if isinstance(theta, np.ndarray) else theta
+    if not isinstance(values, tuple | list | np.ndarray):
+        values = (values,)
+    for value in values:
+        number = isinstance(value, int | float | np.integer | np.floating)
+        if theta is not None and (not number or isinstance(value, bool)):
+            raise UsageError(f"--theta {_short(theta)}: must be a number, or one per timestep")
+
+
+def _short(value: object) -> str:
+    return " ".join(repr(value).split())[:80]
+
+
+def _pair(data: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Images and labels that somebody's program hands over, judged by their types."""
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise UsageError(f"--data: a pair (images, labels) is needed, not {type(data).__name__}")
+    images, labels = data
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        given = images.dtype if isinstance(images, np.ndarray) else type(images).__name__
+        raise UsageError(
+            f"--data: images are {given}, a uint8 array is needed (scale to 0..255 and convert to "
+            "uint8)"
+        )
+    if labels is None:
+        raise UsageError("--data: there are no labels, one class number per image is needed")
+    try:
+        labels = np.asarray(labels)
+    except ValueError as exc:
+        raise UsageError(
+            "--data: labels differ in length, one class number each is needed"
+        ) from exc
+    if labels.ndim != 1 or (len(labels) and labels.dtype.kind not in "iu"):
+        raise UsageError(
+            f"--data: labels are {labels.dtype} of shape {labels.shape}, one class number (an "
+            "integer, not one-hot) per image is needed"
+        )
+    count = len(images) if images.ndim else 0
+    if count != len(labels):
+        raise UsageError(f"--data: {count} images, but {len(labels)} labels")
+    if not count:
+        raise UsageError("--data: there are no images")
+    return images, labels.astype(np.int64)
+
+
 def _check_data(
     images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], workload: Workload
 ) -> None:
@@ -104,7 +174,7 @@ def _check_data(
     if network.encoding == "direct" and images.shape[1:] != wanted:
         raise UsageError(f"--data: images are {images.shape[1:]}, {network.name} takes {wanted}")
     if network.encoding == "events" and (
-        images.shape[2:] != wanted or images.shape[1] < network.timesteps
+        images.ndim != 5 or images.shape[2:] != wanted or images.shape[1] < network.timesteps
     ):
         raise UsageError(
             f"--data: frames are {images.shape[1:]}, {network.name} takes "

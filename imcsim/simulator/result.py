@@ -68,7 +68,7 @@ class RunResult:
     spikes: Integers
     """int64 (n, t, layers)"""
     saturations: Integers
-    """int64 (n, layers)"""
+    """int64 (n, t, layers)"""
     adc_steps: dict[int, Integers]
     """Per weight layer: int64 (planes,), ADC step in 1/16 cell level."""
     timing: TimingResult

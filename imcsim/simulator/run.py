@@ -13,6 +13,7 @@ from imcsim.energy import (
     dynamic_energy,
     price_chip,
 )
+from imcsim.errors import UsageError
 from imcsim.functional.calibration import calibrated_steps
 from imcsim.functional.counts import fixed_counts
 from imcsim.functional.exits import THRESHOLD_POLICIES, decide, exits_now
@@ -66,6 +67,8 @@ def run(
     VerificationError
         With ``verify=True``, if simulator and reference differ.
     """
+    _check_kind("chip", chip, Chip, "load_chip")
+    _check_kind("workload", workload, Workload, "read_workload")
     told = progress or Progress()
     asked = resolve(options or RunOptions(), workload, data)
     mapping = map_network(workload.network, chip)
@@ -117,6 +120,14 @@ def run(
         else None,
         verification=verification,
     )
+
+
+def _check_kind(name: str, given: object, wanted: type, reader: str) -> None:
+    if not isinstance(given, wanted):
+        raise UsageError(
+            f"{name}: a {wanted.__name__} is needed, not {type(given).__name__} "
+            f"(imcsim.{reader}(path) reads one)"
+        )
 
 
 def _verify(mapping: Mapping, workload: Workload, told: Progress) -> Verification:

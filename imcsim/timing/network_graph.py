@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from imcsim.chip import Chip
 from imcsim.hardware.adc import conversion_cycles
+from imcsim.hardware.clock import cycles_of
 from imcsim.mapping import LayerMapping, Mapping
 from imcsim.mapping.placement import LOGIT_BITS, crossbar_sum_bits, pixel_bytes
 from imcsim.mapping.windows import first_and_last_window
@@ -312,8 +313,9 @@ class _LayerTasks:
         outputs = np.minimum(placed.weights_per_crossbar, placed.c_out - first_output)
         width = crossbar_sum_bits(self.whole.mapping, placed.layer)
         converting = chip.adc.columns_per_adc * conversion_cycles(chip)
+        settling = cycles_of(chip.crossbar.settle_s, chip.chip.clock_hz, "crossbar.settle_s")
         # One cycle for the last code; the others are added while the next column is converted.
-        cycles = [chip.crossbar.settle_cycles, converting, 1] * bits
+        cycles = [settling, converting, 1] * bits
         rising = _cycles(outputs * width, chip.pe.htree_bits)
         return graph.tasks(
             self.index,

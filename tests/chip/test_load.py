@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from imcsim.chip import Chip, load_chip
@@ -58,6 +59,40 @@ def test_a_file_without_format_is_refused(tmp_path: Path) -> None:
     assert fault(path) == f"chip.yaml:{line}:1: format: missing; write format: imcsim-arch/1"
 
 
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ("format: imcsim-arch/9", "9: format: must be imcsim-arch/1 (got 'imcsim-arch/9')"),
+        ("format: imcsim-run/1", "9: format: this is the configuration of a run, not an"
+         " architecture"),
+        ("name: x", "1: format: missing; write format: imcsim-arch/1"),
+    ],
+)  # fmt: skip
+def test_of_a_file_of_another_kind_nothing_else_is_reported(
+    tmp_path: Path, head: str, message: str
+) -> None:
+    path = tmp_path / "chip.yaml"
+    path.write_text(f"{head}\nseed: 1\nseed: 2\n")
+    assert fault(path) == f"chip.yaml:1:{message}"
+
+
+@pytest.mark.parametrize("key", ["name", "description"])
+@pytest.mark.parametrize("escape", [r"\e[31m", r"\a", r"\x7f", r"\x9b"])
+def test_control_characters_are_refused(tmp_path: Path, key: str, escape: str) -> None:
+    start = RRAM64.index(f"\n{key}: ") + 1
+    path = changed(tmp_path, (RRAM64[start : RRAM64.index("\n", start)], f'{key}: "a{escape}"'))
+    line = fault(path)
+    assert f"{key}: must be text without control characters (got 'a\\x" in line
+    assert line.isprintable()
+
+
+def test_a_description_may_have_several_lines_but_not_a_name() -> None:
+    rram64 = ARCH / "rram64.yaml"
+    assert load_chip(rram64, {"description": "a\nb\n"}).description == "a\nb\n"
+    with pytest.raises(UsageError, match=r"must be text without control characters"):
+        load_chip(rram64, {"name": "a\nb"})
+
+
 # Single values
 
 
@@ -80,15 +115,20 @@ def test_a_file_without_format_is_refused(tmp_path: Path) -> None:
         (ROWS, "rows: 0", "crossbar.rows: must be a whole number from 1 to 4096 (got 0)"),
         (ROWS, "rows: [64]", "crossbar.rows: must be a whole number from 1 to 4096 (got a list)"),
         (ROWS, "rows:", "crossbar.rows: must be a whole number from 1 to 4096 (got nothing)"),
-        (R_ON, "r_on_ohm: 20 kOhm", "device.r_on_ohm: must be a number in Ω above 0"
+        (R_ON, "r_on_ohm: 20 kOhm", "device.r_on_ohm: must be a number in Ω from 1 to 1e12"
          " (got '20 kOhm'); write 20e3"),
-        (R_ON, "r_on_ohm: .nan", "device.r_on_ohm: must be a number in Ω above 0 (got .nan)"),
-        (R_ON, "r_on_ohm: nan", "device.r_on_ohm: must be a number in Ω above 0 (got 'nan')"),
-        (R_ON, "r_on_ohm: .inf", "device.r_on_ohm: must be a number in Ω above 0 (got .inf)"),
-        (R_ON, "r_on_ohm: 1e999", "device.r_on_ohm: must be a number in Ω above 0 (got 1e999)"),
-        (R_ON, "r_on_ohm: -20e3", "device.r_on_ohm: must be a number in Ω above 0 (got -20e3)"),
-        ("clock_hz: 500e6", "clock_hz: 500 MHz", "chip.clock_hz: must be a number in Hz above 0"
-         " and at most 1e11 (got '500 MHz'); write 500e6"),
+        (R_ON, "r_on_ohm: .nan", "device.r_on_ohm: must be a number in Ω from 1 to 1e12"
+         " (got .nan)"),
+        (R_ON, "r_on_ohm: nan", "device.r_on_ohm: must be a number in Ω from 1 to 1e12"
+         " (got 'nan')"),
+        (R_ON, "r_on_ohm: .inf", "device.r_on_ohm: must be a number in Ω from 1 to 1e12"
+         " (got .inf)"),
+        (R_ON, "r_on_ohm: 1e999", "device.r_on_ohm: must be a number in Ω from 1 to 1e12"
+         " (got 1e999)"),
+        (R_ON, "r_on_ohm: -20e3", "device.r_on_ohm: must be a number in Ω from 1 to 1e12"
+         " (got -20e3)"),
+        ("clock_hz: 500e6", "clock_hz: 500 MHz", "chip.clock_hz: must be a number in Hz"
+         " from 1000 to 1e11 (got '500 MHz'); write 500e6"),
         ("buffer_bytes: 10240", "buffer_bytes: 10KB", "tile.buffer_bytes: must be a whole number"
          " of bytes from 1 to 1099511627776 (got '10KB'); write 10240"),
         ("variation: 0.2", "variation: 20", "device.variation: must be a number from 0 to 1"
@@ -171,15 +211,15 @@ def test_a_key_of_another_section_is_pointed_there(tmp_path: Path) -> None:
 def test_an_unknown_key_like_no_other_is_reported_with_all_of_the_section(tmp_path: Path) -> None:
     path = changed(tmp_path, (f"  {ROWS}", f"  qqq: 8\n  {ROWS}"))
     assert fault(path).endswith(
-        "crossbar.qqq: unknown key; crossbar has rows, cols, read_v, settle_cycles, skip"
+        "crossbar.qqq: unknown key; crossbar has rows, cols, read_v, settle_s, skip"
     )
 
 
 def test_a_missing_key_lies_at_its_section(tmp_path: Path) -> None:
-    path = changed(tmp_path, ("  settle_cycles: 2", "  # settle_cycles: 2"))
+    path = changed(tmp_path, ("  settle_s: 3.24e-9", "  # settle_s: 3.24e-9"))
     assert fault(path) == (
-        f"chip.yaml:{line_of(path, 'crossbar:')}:1: crossbar.settle_cycles: missing;"
-        " wanted is a whole number of cycles from 1 to 1048576"
+        f"chip.yaml:{line_of(path, 'crossbar:')}:1: crossbar.settle_s: missing;"
+        " wanted is a number in s above 0 and at most 1"
     )
 
 
@@ -219,7 +259,7 @@ def test_all_faults_are_reported_at_once_in_the_order_of_their_lines(tmp_path: P
         "  global_buffer_bytes: 1, accumulation: home_tile, io_bits: 64}\n"
         "tile: &level {pes: 4, buffer_bytes: 1, htree_bits: 1, accumulator_lanes: 1}\n"
         "pe: {<<: *level, crossbars: 4}\n"
-        "crossbar: {rows: 64, cols: 4, read_v: 1.1, settle_cycles: 2, skip: none}\n"
+        "crossbar: {rows: 64, cols: 4, read_v: 1.1, settle_s: 2e-9, skip: none}\n"
         "device: {type: rrma, bits: 4, r_on_ohm: 20e3, on_off_ratio: 10, variation: 0,\n"
         "  variation_model: weight}\n"
         "adc: {type: sar, bitz: 4, columns_per_adc: 8, percentile: 100, calibration_images: 1,\n"
@@ -230,14 +270,14 @@ def test_all_faults_are_reported_at_once_in_the_order_of_their_lines(tmp_path: P
         "chip.yaml:1:1: lif: missing section with membrane_bits, membrane_memory_bytes, lanes",
         "chip.yaml:1:1: noc: missing section with model, flit_bits, router_cycles",
         "chip.yaml:1:1: sigma_e: missing section with sigma_lut_bytes, entropy_lut_bytes,"
-        " word_bits, fifo_depth, lut_cycles",
+        " word_bits, fifo_depth, lut_s",
         "chip.yaml:1:1: dataflow: missing section with layers, timesteps, first_layer,"
         " current_memory_bytes",
         "chip.yaml:3:40: technology.adder_bit_j.source: missing",
         "chip.yaml:3:61: technology.adder_bit_j.value: must not be negative (got -1)",
         "chip.yaml:3:71: technology.adder_bit_j.unit: must be one of J, mJ, uJ, nJ, pJ, fJ, aJ"
         " (got 'pj'); did you mean pJ?",
-        "chip.yaml:4:18: chip.clock_hz: must be a number in Hz above 0 and at most 1e11"
+        "chip.yaml:4:18: chip.clock_hz: must be a number in Hz from 1000 to 1e11"
         " (got '1 GHz'); write 1e9",
         "chip.yaml:6:15: pe.pes: unknown key; did you mean tile.pes?",
         "chip.yaml:9:16: device.type: must be rram (got 'rrma'); did you mean rram?",
@@ -255,6 +295,8 @@ def test_all_faults_are_reported_at_once_in_the_order_of_their_lines(tmp_path: P
     [
         ("columns_per_adc: 8", "columns_per_adc: 65",
          "adc.columns_per_adc: must be at most crossbar.cols, 64 (got 65)"),
+        ("vdd_v: 0.9", "vdd_v: 0.5", "chip.vdd_v: must be 0.9, the supply voltage of technology"
+         " neurosim_32nm_lstp (got 0.5): its values are not scaled to other voltages"),
         ("read_v: 0.1", "read_v: 1.0", "crossbar.read_v: must be at most chip.vdd_v, 0.9 (got 1)"),
     ],
 )  # fmt: skip
@@ -329,13 +371,28 @@ def test_options_may_come_as_python_values() -> None:
         load_chip(ARCH / "rram64.yaml", {"adc.bits": 99})
 
 
+def test_options_may_come_as_numpy_scalars() -> None:
+    overrides = {
+        "adc.bits": np.int64(5),
+        "device.variation": np.float32(0.5),
+        "technology.adder_bit_j": {"value": np.float64(3), "unit": "fJ", "source": "lab"},
+    }
+    chip = load_chip(ARCH / "rram64.yaml", overrides)
+    assert (chip.adc.bits, chip.device.variation) == (5, 0.5)
+    assert chip.technology.adder_bit_j.value == 3e-15
+    with pytest.raises(UsageError, match=r"^--set adc.bits=99: must be a whole number from 1 to"):
+        load_chip(ARCH / "rram64.yaml", {"adc.bits": np.int64(99)})
+    with pytest.raises(UsageError, match=r"adc.bits=.*must be a whole number"):
+        load_chip(ARCH / "rram64.yaml", {"adc.bits": np.array([5])})
+
+
 def test_one_option_need_not_be_in_a_list() -> None:
     assert load_chip(ARCH / "rram64.yaml", "adc.bits=5").adc.bits == 5
 
 
 def test_an_option_can_give_what_the_file_misses(tmp_path: Path) -> None:
-    path = changed(tmp_path, ("  settle_cycles: 2", "  # settle_cycles: 2"))
-    assert load_chip(path, ["crossbar.settle_cycles=3"]).crossbar.settle_cycles == 3
+    path = changed(tmp_path, ("  settle_s: 3.24e-9", "  # settle_s: 3.24e-9"))
+    assert load_chip(path, ["crossbar.settle_s=3e-9"]).crossbar.settle_s == 3e-9
 
 
 @pytest.mark.parametrize(
@@ -355,8 +412,8 @@ def test_an_option_can_give_what_the_file_misses(tmp_path: Path) -> None:
         ("adc.bits=99", "must be a whole number from 1 to 12 (got 99)"),
         ("adc.bits=5.0", "must be a whole number from 1 to 12 (got 5.0); write 5"),
         ("adc.bits=" + "9" * 200, "a whole number with more than 100 digits"),
-        ("device.r_on_ohm=20k", "must be a number in Ω above 0 (got '20k')"),
-        ("device.r_on_ohm=.inf", "must be a number in Ω above 0 (got inf)"),
+        ("device.r_on_ohm=20k", "must be a number in Ω from 1 to 1e12 (got '20k')"),
+        ("device.r_on_ohm=.inf", "must be a number in Ω from 1 to 1e12 (got inf)"),
         ("device.variation_model=wieght", "must be one of weight, device (got 'wieght');"
          " did you mean weight?"),
         ("technology.adder_j=1", "unknown key; did you mean technology.adder_bit_j?"),
@@ -364,6 +421,20 @@ def test_an_option_can_give_what_the_file_misses(tmp_path: Path) -> None:
         ("technology.adder_bit_j=3 fJ", "must be a number in J (got '3 fJ')"),
         ("technology=neurosim_32nm_lst", "must be one of neurosim_32nm_lstp or a path"
          " (got 'neurosim_32nm_lst'); did you mean neurosim_32nm_lstp?"),
+        ("technology.adder_bit_j=1e304", "must be at most 1 J (got 1e+304)"),
+        ("technology.sar_time_per_bit_s=1e6", "must be at most 1 s (got 1000000.0)"),
+        ("technology=none.yaml", "none.yaml: no such file"),
+        ("chip.clock_hz=1e-300", "must be a number in Hz from 1000 to 1e11 (got 1e-300)"),
+        ("device.r_on_ohm=1e-300", "must be a number in Ω from 1 to 1e12 (got 1e-300)"),
+        ("device.on_off_ratio=1e10", "must be a number above 1 and at most 1e9"
+         " (got 10000000000.0)"),
+        ("chip.mesh_columns=1048576", "must be a whole number from 1 to 1024 (got 1048576)"),
+        ("chip.mesh_rows=1025", "must be a whole number from 1 to 1024 (got 1025)"),
+        ("chip.vdd_v=0.5", "must be 0.9, the supply voltage of technology neurosim_32nm_lstp"
+         " (got 0.5): its values are not scaled to other voltages"),
+        ("technology.supply_v=0.8", "chip.vdd_v then must be 0.8, the supply voltage of technology"
+         " neurosim_32nm_lstp with 1 value changed (got 0.9): its values are not scaled to other"
+         " voltages"),
         ("name=5", "must be text (got 5); put it in quotes"),
     ],
 )  # fmt: skip
@@ -455,7 +526,7 @@ def test_a_base_file_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
 
 
 def test_a_base_that_is_no_path_is_a_fault(tmp_path: Path) -> None:
-    path = child(tmp_path, "extends: [a]\n" + RRAM64.replace("format: imcsim-arch/1", ""))
+    path = child(tmp_path, "extends: [a]\nqqq: 5\n")
     assert fault(path) == (
         "child.yaml:2:1: extends: must be the path of an architecture file (got a list)"
     )

@@ -24,10 +24,10 @@ def with_technology(folder: Path, text: str) -> Path:
 
 
 def own_table(folder: Path, *changes: tuple[str, str]) -> Path:
-    """A complete table of one's own: every entry is 2 of the second unit it may have."""
+    """A complete table: every entry is 2 of the second unit it may have, the supply 900 mV."""
     lines = ["format: imcsim-technology/1", "name: mine", "description: for tests"]
     lines += [f"{e}: {{value: 2, unit: {list(units_of(e))[1]}, source: s}}" for e in ENTRIES]
-    text = "\n".join(lines) + "\n"
+    text = "\n".join(lines).replace("supply_v: {value: 2,", "supply_v: {value: 900,") + "\n"
     for old, new in changes:
         assert text.count(old) == 1
         text = text.replace(old, new)
@@ -147,9 +147,9 @@ def test_an_option_names_a_table_relative_to_here(
 ) -> None:
     own_table(tmp_path)
     monkeypatch.chdir(tmp_path)
-    options = ["technology.adder_bit_j=5", "technology=mine.yaml"]
+    options = ["technology.adder_bit_j=0.5", "technology=mine.yaml"]
     table = load_chip(ARCH / "rram64.yaml", options).technology
-    assert (table.name, table.adder_bit_j.value) == ("mine", 5.0)
+    assert (table.name, table.adder_bit_j.value) == ("mine with 1 value changed", 0.5)
 
 
 def test_an_architecture_replaces_single_values(tmp_path: Path) -> None:
@@ -187,6 +187,20 @@ def test_an_option_of_python_may_bring_unit_and_source() -> None:
     value = {"value": 3, "unit": "fJ", "source": "lab"}
     table = load_chip(ARCH / "rram64.yaml", {"technology.adder_bit_j": value}).technology
     assert (table.adder_bit_j.value, table.adder_bit_j.source) == (3e-15, "lab")
+
+
+def test_the_name_of_a_table_tells_how_many_values_are_changed(tmp_path: Path) -> None:
+    mine = "adder_bit_j: {value: 3, unit: fJ, source: lab}"
+    path = with_technology(tmp_path, f" {{base: {NAME}, {mine}}}")
+    assert load_chip(path).technology.name == f"{NAME} with 1 value changed"
+    two = load_chip(path, ["technology.lut_read_j=1e-12"]).technology
+    assert two.name == f"{NAME} with 2 values changed"
+    same = load_chip(path, ["technology.adder_bit_j=2.02e-15"]).technology
+    assert same.name == NAME
+    path = with_technology(tmp_path, f" {{base: {NAME}, name: tuned, {mine}}}")
+    assert load_chip(path).technology.name == "tuned"
+    two = load_chip(path, ["technology.lut_read_j=1e-12"]).technology
+    assert two.name == "tuned with 1 value changed"
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("µJ", 1e-6), ("μJ", 1e-6), ("aJ", 1e-18)])
@@ -295,7 +309,8 @@ def test_the_heading_of_a_table_is_checked(
 def test_a_table_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     assert table_fault(tmp_path / "none.yaml") == "none.yaml: no such file"
     path = with_technology(tmp_path, " none.yaml")
-    assert fault(path) == "none.yaml: no such file"
+    line = line_of(path, "technology:")
+    assert fault(path) == f"chip.yaml:{line}:13: technology: none.yaml: no such file"
 
 
 def test_an_unknown_name_is_pointed_to_the_packaged_tables(tmp_path: Path) -> None:
@@ -314,9 +329,14 @@ def test_an_unknown_name_is_pointed_to_the_packaged_tables(tmp_path: Path) -> No
     [
         (" 5", "13: technology: must be a name, a path or a mapping with base (got 5)"),
         (" {base: [a]}", "14: technology.base: must be a name or a path (got a list)"),
-        (" {name: mine, description: d}", "1: technology: missing entries wordline_cell_j,"
-         " input_switch_clock_j, input_switch_drive_j and 41 more; write base: neurosim_32nm_lstp"
+        (" {name: mine, description: d}", "1: technology: missing entries supply_v,"
+         " wordline_cell_j, input_switch_clock_j and 42 more; write base: neurosim_32nm_lstp"
          " to take them from there"),
+        (f" {{extends: {NAME}}}", "14: technology.extends: unknown key; did you mean base?"),
+        (f" {{base: {NAME}, adder_bit_j: {{value: 5e12, unit: pJ, source: s}}}}",
+         "61: technology.adder_bit_j.value: must be at most 1 J (got 5e12 pJ)"),
+        (f' {{base: {NAME}, name: "a\\e"}}', "46: technology.name: must be text without control"
+         " characters (got 'a\\x1b')"),
         (f" {{base: {NAME}, adder_j: 5}}", "40: technology.adder_j: unknown key; did you mean"
          " adder_bit_j?"),
         (f" {{base: {NAME}, name: 5}}", "46: technology.name: must be text (got 5)"),

@@ -130,4 +130,5 @@ def test_all_faults_of_a_chip_are_said_at_once(tmp_path: Path) -> None:
 
 
 def test_files_in_the_wrong_order_are_not_understood() -> None:
-    assert imcsim("run", DIGITS, ARCH).refused(3).startswith(f"{DIGITS}")
+    message = imcsim("run", DIGITS, ARCH).refused(2)
+    assert message == f"{DIGITS}: this looks like a workload; the order is ARCH WORKLOAD"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -153,3 +155,36 @@ def test_a_shell_sees_the_exit_code_and_one_line(
     assert process.stderr.startswith(words)
     assert "Traceback" not in process.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def _shell(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "imcsim", *words]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, **options)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("words", [("--cite",), ("inspect", str(DIGITS))], ids=str)
+def test_a_full_disk_behind_stdout_is_one_line(words: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        process = _shell(*words, stdout=full)
+    expected = "cannot write to standard output (No space left on device)"
+    assert (process.returncode, process.stderr) == (1, f"imcsim: error: {expected}\n")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = _shell("inspect", str(DIGITS), stdout=writing)
+    os.close(writing)
+    assert (process.returncode, process.stderr) == (1, "")
+
+
+def test_an_error_of_a_file_that_nobody_foresaw_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(entry, "cli", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        imcsim()

@@ -38,6 +38,14 @@ def test_a_file_sees_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert file.getvalue() == ""
 
 
+def test_a_program_without_stderr_says_nothing_anywhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    use()
+    assert capsys.readouterr().out == ""
+
+
 def test_a_failing_stage_ends_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", _Terminal())
     progress = StageProgress()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 import yaml
 
 from imcsim.chip import load_chip
+from imcsim.results import read_run, run_directory, write_run
 from tests.cli.calls import QUICK, Called, imcsim, run_digits
 from tests.simulator.digits import ARCH, CHEAP, DIGITS, ROOT, result
 from tests.simulator.test_result import PROMISED
@@ -190,6 +194,22 @@ def test_an_older_run_is_replaced(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+def test_a_run_prints_itself_when_another_replaces_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = run_digits("--images", "1", "--out", tmp_path / "alone").out
+    replace = run_directory._replace
+
+    def overtaken(part: Path, target: Path) -> None:
+        replace(part, target)
+        monkeypatch.setattr(run_directory, "_replace", replace)
+        write_run(target, result(images=2, seed=7), {})
+
+    monkeypatch.setattr(run_directory, "_replace", overtaken)
+    assert run_digits("--images", "1", "--out", tmp_path / "run").out == alone
+    assert read_run(str(tmp_path / "run")).summary["seed"] == 7
+
+
 def test_a_folder_that_is_no_run_is_refused_before_anything_is_computed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,7 +300,7 @@ def test_wrong_words_are_explained_with_the_usage(arguments: list[str], words: s
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["chip.mesh_columns=1", "chip.mesh_rows=1"], "layer conv2 needs 1 tile"),
+        (["chip.mesh_columns=1", "chip.mesh_rows=1"], "layer conv2 needs 1 tile, "),
         (["lif.membrane_bits=8"], "digits needs 16-bit membranes, rram64 has 8 bits"),
         (["sigma_e.fifo_depth=4"], "digits has 10 classes, the σ-E module's FIFOs hold 4"),
         (["sigma_e.sigma_lut_bytes=16"], "sigma_e.sigma_lut_bytes is 16"),
@@ -301,6 +321,15 @@ def test_a_network_that_does_not_fit_is_one_line(
 @pytest.mark.parametrize(("arch", "workload"), [(ARCH, None), (None, DIGITS), (None, None)])
 def test_both_files_are_needed(arch: Path | None, workload: Path | None) -> None:
     assert "Missing argument" in imcsim("run", *filter(None, (arch, workload)), *QUICK).misused()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of Unix")
+def test_a_run_works_with_stderr_closed(tmp_path: Path) -> None:
+    words = [ARCH, DIGITS, *QUICK, "--images", "1", "--json", "--out", tmp_path / "run"]
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-m", "imcsim", "run", *words]
+    process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    assert process.returncode == 0
+    assert json.loads(process.stdout)["images"] == 1
 
 
 @pytest.mark.slow

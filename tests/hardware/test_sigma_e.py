@@ -133,9 +133,10 @@ def test_leakage_counts_every_table_bit() -> None:
 
 def test_the_module_is_built_from_the_architecture_file() -> None:
     section = SigmaE(
-        sigma_lut_bytes=3072, entropy_lut_bytes=3072, word_bits=16, fifo_depth=256, lut_cycles=2
+        sigma_lut_bytes=3072, entropy_lut_bytes=3072, word_bits=16, fifo_depth=256, lut_s=2.4e-9
     )
-    assert SigmaEModule.of(section, 10) == module()
+    assert SigmaEModule.of(section, 10, 500e6) == module(lut_cycles=2)
+    assert SigmaEModule.of(section, 10, 1e9) == module(lut_cycles=3)
 
 
 def test_more_classes_than_the_fifos_hold_are_refused() -> None:

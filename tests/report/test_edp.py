@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -133,3 +134,40 @@ def test_the_curve_as_json_holds_every_point(run: Run) -> None:
     assert [p["edp_js"] for p in said["static"]] == [p.edp_js for p in curve.static]
     assert [p["theta"] for p in said["dynamic"]] == [p.theta for p in curve.dynamic]
     assert said["static"][0]["edp_normalised"] == 1
+
+
+def test_the_run_itself_is_a_point_of_its_curve(run: Run) -> None:
+    (point,) = (p for p in curve_of(run, 8).dynamic if p.this_run)
+    assert (point.label, point.theta) == ("θ = 0.2", 0.2)
+    for key in ("accuracy", "timesteps_mean", "energy_j", "latency_s", "edp_js"):
+        assert getattr(point, key) == pytest.approx(run.summary[key], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("theta", "label"), [((0.05, 0.3, 0.6), "θ = 0.05, 0.3, 0.6"), ((0.2,) * 7, "θ by timestep")]
+)
+def test_thresholds_by_timestep_are_one_point(
+    theta: tuple[float, ...], label: str, tmp_path: Path
+) -> None:
+    made = result(policy="entropy", theta=theta, timesteps=len(theta) + 1)
+    write_run(tmp_path / "run", made, {})
+    run = read_run(tmp_path / "run")
+    curve = curve_of(run, 8)
+    (point,) = (p for p in curve.dynamic if p.this_run)
+    assert (point.label, point.theta) == (label, theta)
+    assert point.edp_js == pytest.approx(run.summary["edp_js"], rel=1e-12)
+    assert json.loads(json.dumps(curve.as_json()))["policy"] == "entropy"
+
+
+def test_a_policy_without_threshold_has_no_point_on_the_curve_of_another(run: Run) -> None:
+    options = run.config["run"] | {"policy": "oracle", "theta": []}
+    curve = curve_of(dataclasses.replace(run, config=run.config | {"run": options}), 4)
+    assert curve.without_threshold == "oracle"
+    assert not any(point.this_run for point in curve.dynamic)
+    assert curve_of(run, 4).without_threshold == ""
+
+
+def test_damaged_thresholds_are_named(run: Run) -> None:
+    options = run.config["run"] | {"theta": []}
+    with pytest.raises(RunError, match=r"config\.yaml: run\.theta: exit policy entropy needs"):
+        curve_of(dataclasses.replace(run, config=run.config | {"run": options}), 4)

@@ -47,7 +47,15 @@ def test_the_files_are_what_their_names_say(run: Run, tmp_path: Path) -> None:
     assert height > 500
     assert width > 500
     words = svg_words(svg)
-    for wanted in ("T = 1", "T = 4", "static", "dynamic (entropy)", "accuracy [%]", "mean T̂"):
+    for wanted in (
+        "T = 1",
+        "T = 4",
+        "static",
+        "dynamic (entropy)",
+        "accuracy [%]",
+        "mean T̂",
+        "this run",
+    ):
         assert wanted in words
 
 

@@ -187,3 +187,34 @@ def test_a_bar_is_as_long_as_its_share(share: float, blocks: int) -> None:
 )
 def test_a_layer_is_never_too_short_to_be_seen(first: float, last: float, lane: str) -> None:
     assert terminal._lane(first, last) == lane
+
+
+def test_the_run_itself_is_marked_in_the_curve(run: Run, said: Any) -> None:
+    lines = said(terminal.print_edp, curve_of(run, 5))
+    assert [line for line in lines if "(this run)" in line] == [
+        line for line in lines if line.startswith("entropy θ = 0.2 (this run)  ")
+    ]
+    assert "oracle" not in lines[0]
+    borrowed = dataclasses.replace(curve_of(run, 5), without_threshold="oracle")
+    title = said(terminal.print_edp, borrowed)[0]
+    assert title.endswith("; exit policy oracle has no threshold, the curve is entropy's")
+
+
+def test_many_timesteps_are_not_all_listed(said: Any, tmp_path: Path) -> None:
+    write_run(tmp_path / "run", result(timesteps=12, policy="entropy", theta=0.2), {})
+    run = read_run(tmp_path / "run")
+    lines, histogram = said(terminal.print_summary, run), run.summary["timesteps_histogram"]
+    assert sum(line.startswith("T̂ = ") for line in lines) == sum(n > 0 for n in histogram)
+    left_out = histogram.count(0)
+    assert f"{left_out} rows without images left out" in lines
+    lines = said(terminal.print_edp, curve_of(run, 3))
+    assert cells(lines, "static T = 12")[-1] == "12 12 12"
+    taken = sorted(t for t, n in enumerate(histogram, 1) for _ in range(n))
+    (own,) = (line for line in lines if "(this run)" in line)
+    assert own.endswith(f"  {taken[0]} {taken[(len(taken) - 1) // 2]} {taken[-1]}")
+
+
+def test_a_run_without_baseline_is_not_told_what_static_means(stopped: Run, said: Any) -> None:
+    lines = said(terminal.print_summary, stopped)
+    assert not any(line.startswith("static: ") for line in lines)
+    assert any(line.startswith("dynamic: an image exits") for line in lines)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
+import pandas as pd
 import pytest
 
 from imcsim.results.contents import IMAGE_COLUMNS, LAYER_COLUMNS, LAYER_TEXTS
@@ -47,8 +51,24 @@ def test_a_layer_has_its_place_its_work_and_its_energy() -> None:
 def test_a_firing_rate_is_spikes_per_neuron_and_timestep() -> None:
     found = result(policy="entropy", theta=0.2)
     table = layers_table(found).set_index("layer")
-    spikes = sum(int(found.spikes[i, t, 0]) for i in range(IMAGES) for t in range(4))
-    expected = spikes / (IMAGES * 4 * 16 * 8 * 8)
+    taken = [int(t) for t in found.dynamic.steps]
+    spikes = sum(int(found.spikes[i, t, 0]) for i in range(IMAGES) for t in range(taken[i]))
+    expected = spikes / (sum(taken) * 16 * 8 * 8)
     assert table.loc["conv1", "firing_rate"] == pytest.approx(expected, rel=1e-12)
     assert 0 < expected < 1
     assert table.loc["fc", "firing_rate"] == 0
+
+
+@pytest.mark.needs_jit
+def test_timesteps_after_the_exit_do_not_show_in_a_layer() -> None:
+    found = result(policy="entropy", theta=0.2)
+    assert found.dynamic.steps.min() < found.dynamic.steps.max()
+    # Every timestep of every layer clips something.
+    found = dataclasses.replace(found, saturations=np.ones_like(found.saturations))
+    stopped = result(policy="entropy", theta=0.2, static=False)
+    alive = np.arange(4) < stopped.dynamic.steps[:, None]
+    clipped = np.ones_like(stopped.saturations) * alive[:, :, None]
+    stopped = dataclasses.replace(stopped, saturations=clipped)
+    table = layers_table(found)
+    pd.testing.assert_frame_equal(table, layers_table(stopped), check_exact=True)
+    assert set(table["saturations"]) == {int(found.dynamic.steps.sum())}

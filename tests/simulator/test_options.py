@@ -55,6 +55,17 @@ def test_a_policy_without_threshold_needs_none(policy: str) -> None:
         ({"policy": "static", "theta": 0.5}, "exit policy static takes no threshold"),
         ({"policy": "entropy", "theta": 1.5}, "threshold 1.5 of exit policy entropy"),
         ({"theta": float("nan")}, "threshold nan of exit policy entropy"),
+        ({"images": 2.5}, "--images 2.5: must be a whole number"),
+        ({"images": True}, "--images True: must be a whole number"),
+        ({"timesteps": "4"}, "--timesteps '4': must be a whole number"),
+        ({"seed": None}, "--seed None: must be a whole number"),
+        ({"jobs": 1.0}, "--jobs 1.0: must be a whole number"),
+        ({"memory_bytes": 1e9}, "--memory 1000000000.0: must be a whole number"),
+        ({"theta": True}, "--theta True: must be a number, or one per timestep"),
+        ({"theta": "0.2"}, "--theta '0.2': must be a number"),
+        ({"theta": (0.1, None, 0.3)}, "--theta (0.1, None, 0.3): must be a number"),
+        ({"policy": 3}, "--exit 3: must be the name of an exit policy"),
+        ({"theta": (0.1, 0.2), "timesteps": 1}, "2 thresholds for 1 timestep: give one"),
         ({"theta": (0.1, 0.2)}, "2 thresholds for 4 timesteps"),
     ],
 )
@@ -126,3 +137,40 @@ def test_processors_are_counted_where_there_is_no_affinity(monkeypatch: pytest.M
 def test_options_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         RunOptions().seed = 1  # type: ignore[misc]
+
+
+def test_numbers_of_numpy_become_python_s() -> None:
+    options = RunOptions(images=np.int64(3), seed=np.uint8(5), theta=np.array(0.5))  # type: ignore[arg-type]
+    asked = resolve(options, digits())
+    assert (len(asked.images), asked.seed, asked.policy.theta) == (3, 5, (0.5,))
+    assert type(asked.seed) is int
+
+
+GOOD = np.zeros((3, 1, 8, 8), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (GOOD, "--data: a pair (images, labels) is needed, not ndarray"),
+        ((GOOD / 255, [0, 1, 2]), "--data: images are float64, a uint8 array is needed (scale to"),
+        ((GOOD.tolist(), [0, 1, 2]), "--data: images are list, a uint8 array is needed"),
+        ((GOOD, None), "--data: there are no labels"),
+        ((GOOD, np.eye(3, 10)), "--data: labels are float64 of shape (3, 10), one class number"),
+        ((GOOD, [0.0, 1.0, 2.0]), "--data: labels are float64 of shape (3,)"),
+        ((GOOD, [[0], [1, 2], [3]]), "--data: labels differ in length"),
+        ((GOOD, [0, 1]), "--data: 3 images, but 2 labels"),
+        ((GOOD[:0], []), "--data: there are no images"),
+    ],
+)
+def test_data_of_another_program_is_judged_by_its_types(data: Any, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(RunOptions(), digits(), data)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_may_be_a_list() -> None:
+    asked = resolve(RunOptions(), digits(), (GOOD, [1, 2, 3]))  # type: ignore[arg-type]
+    assert asked.labels.dtype == np.int64
+    assert asked.labels.tolist() == [1, 2, 3]

@@ -282,5 +282,12 @@ def test_what_does_not_fit_is_refused_before_any_image_runs() -> None:
 
 
 def test_too_little_memory_is_refused() -> None:
-    with pytest.raises(UsageError, match="--memory 1: 1 workers need at least"):
+    with pytest.raises(UsageError, match="--memory 1: 1 worker needs at least"):
         run(chip(), digits(), RunOptions(images=1, memory_bytes=1))
+
+
+def test_files_are_to_be_read_first() -> None:
+    with pytest.raises(UsageError, match=r"^chip: a Chip is needed, not str \(imcsim\.load_chip"):
+        run("arch/rram64.yaml", digits())  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"^workload: .* not str \(imcsim\.read_workload\(path"):
+        run(chip(), "workloads/digits.npz")  # type: ignore[arg-type]

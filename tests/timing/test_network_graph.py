@@ -42,7 +42,7 @@ NARROW: dict[str, Any] = {
     "tile.accumulator_lanes": 2,
     "pe.accumulator_lanes": 2,
     "lif.lanes": 4,
-    "crossbar.settle_cycles": 3,
+    "crossbar.settle_s": 6e-9,
 }
 """Ports so narrow that no term of a hand calculation hides behind the minimum of one cycle."""
 CONVERSIONS = 8 * 5
@@ -100,8 +100,8 @@ def test_one_window_on_one_crossbar_takes_the_cycles_of_a_sum_by_hand() -> None:
         ({"adc.bits": 8}, 2 + 8 * 5),
         ({"adc.bits": 5}, 2 + 8 * 3),
         ({"adc.bits": 8, "adc.columns_per_adc": 16}, 2 + 16 * 5),
-        ({"adc.bits": 8, "crossbar.settle_cycles": 7}, 7 + 8 * 5),
-        ({"adc.bits": 8, "chip.clock_hz": 1e9}, 2 + 8 * 9),
+        ({"adc.bits": 8, "crossbar.settle_s": 14e-9}, 7 + 8 * 5),
+        ({"adc.bits": 8, "chip.clock_hz": 1e9}, 4 + 8 * 9),
     ],
 )
 def test_many_windows_on_one_crossbar_follow_its_reads(
@@ -126,7 +126,7 @@ def cycles(overrides: dict[str, Any]) -> int:
     [
         ("adc.bits", [3, 5, 8, 12]),
         ("adc.columns_per_adc", [1, 4, 8, 64]),
-        ("crossbar.settle_cycles", [1, 2, 20]),
+        ("crossbar.settle_s", [2e-9, 2.1e-9, 40e-9]),
         ("chip.clock_hz", [1e8, 5e8, 1e9, 4e9]),  # more cycles of the same nanoseconds
         ("noc.router_cycles", [1, 4, 9]),
     ],

@@ -22,13 +22,15 @@ class Technology(BaseModel):
     """Component values of one process and one set of sources; the unit is the suffix of the name.
 
     `_j`: energy per the action named; `_bit_m_j`: per bit and metre; `_w`: leakage; `_m2`: area;
-    `_s`: time; `_v`: the one constant of the SAR fit.
+    `_s`: time; `_v`: voltage.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
     description: str
+    supply_v: Value
+    """Supply voltage that all values are for; they are not scaled to another one."""
     # Crossbar array and drivers
     wordline_cell_j: Value
     """Word line of one active row, per cell on it and per mux cycle."""

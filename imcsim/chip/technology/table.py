@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from imcsim.chip.faults import Fault, Option, Origin, Place, UnreadableError, raise_faults
-from imcsim.chip.messages import close_match, did_you_mean, got
+from imcsim.chip.messages import close_match, did_you_mean, got, has_control
 from imcsim.chip.technology import Technology, Value
 from imcsim.chip.yaml_positions import Document, KeyPath, dotted, read_document
 
@@ -53,6 +53,11 @@ def packaged_technologies() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.yaml")))
 
 
+def _most(entry: str) -> float:
+    """Largest value in SI units: far beyond any chip, but no sum of such values overflows."""
+    return 5.0 if entry.endswith("_v") else 1.0
+
+
 def units_of(entry: str) -> Mapping[str, int]:
     """Units that an entry may be given in, with their exponents of ten; the first one is SI."""
     return next(units for suffix, units in _UNITS.items() if entry.endswith(suffix))
@@ -79,14 +84,31 @@ def overlay_technology(document: Document, faults: list[Fault]) -> Technology | 
         return None
     own = {name: value for name, value in raw.items() if name != "base"}
     if "base" not in raw:
-        return _technology(own, (key,), document, faults)
+        whole = _technology(own, (key,), document, faults)
+        return whole and _renamed(whole, _set_values(own, document))
     before = len(faults)
     base = _named_base(raw["base"], document, faults)
     heading = _heading(own, (key,), document, faults, needed=False)
     values = _read_entries(own, (key,), document, faults)
     if base is None or len(faults) > before:
         return None
-    return base.model_copy(update={**heading, **values})
+    changed = _set_values(own, document) if "name" in heading else list(values)
+    changed = [name for name in changed if values[name].value != getattr(base, name).value]
+    return _renamed(base.model_copy(update={**heading, **values}), changed)
+
+
+def _set_values(own: Mapping[str, Any], document: Document) -> list[str]:
+    """Entries that an option gives."""
+    origins = {name: document.entry(("technology", name)).origin for name in own if name in ENTRIES}
+    return [name for name, origin in origins.items() if isinstance(origin, Option)]
+
+
+def _renamed(technology: Technology, changed: Sequence[str]) -> Technology:
+    """A table whose name tells that it is no longer the one of that name."""
+    if not changed:
+        return technology
+    values = "1 value" if len(changed) == 1 else f"{len(changed)} values"
+    return technology.model_copy(update={"name": f"{technology.name} with {values} changed"})
 
 
 def _named_base(name: Any, document: Document, faults: list[Fault]) -> Technology | None:
@@ -116,25 +138,35 @@ def _read_base(
     try:
         document = read_document(path)
     except UnreadableError as error:
-        faults.append(error.fault)
+        faults.append(_referred(error.fault, origin, key))
+        return None
+    wrong = format_fault(document, TECHNOLOGY_FORMAT)
+    if wrong:
+        faults.append(wrong)
         return None
     faults.extend(document.faults)
-    check_format(document, TECHNOLOGY_FORMAT, faults)
     data = {name: value for name, value in document.data.items() if name != "format"}
     return _technology(data, (), document, faults)
 
 
-def check_format(document: Document, wanted: str, faults: list[Fault]) -> None:
-    """Note a fault unless the document says ``format: <wanted>``."""
+def _referred(fault: Fault, origin: Origin, key: str) -> Fault:
+    """A fault of a file as a whole (it is missing) lies where the file is named, if anywhere."""
+    named = isinstance(origin, Option) or origin.line > 0
+    whole = isinstance(fault.origin, Place) and fault.origin.line == 0
+    return Fault(origin, key, f"{fault.origin}: {fault.message}") if named and whole else fault
+
+
+def format_fault(document: Document, wanted: str) -> Fault | None:
+    """What is wrong unless the document says ``format: <wanted>``."""
     found = document.data.get("format")
     if found == wanted:
-        return
+        return None
     entry = document.entry(("format",))
     if "format" not in document.data:
         message = f"missing; write format: {wanted}"
     else:
         message = f"must be {wanted} (got {got(found, entry.text)})"
-    faults.append(Fault(entry.origin, "format", message))
+    return Fault(entry.origin, "format", message)
 
 
 def _technology(
@@ -142,11 +174,12 @@ def _technology(
 ) -> Technology | None:
     """A complete table, which stands on no other."""
     before = len(faults)
-    heading = _heading(data, prefix, document, faults, needed=True)
-    values = _read_entries(data, prefix, document, faults)
     # A misspelt entry is already reported and not missing as well.
-    meant = {close_match(name, ENTRIES) for name in data if name not in ENTRIES}
+    meant = {_meant(name, prefix) for name in data if name not in (*ENTRIES, *_HEADING)}
+    heading = _heading(data, prefix, document, faults, needed="base" not in meant)
+    values = _read_entries(data, prefix, document, faults)
     missing = [name for name in ENTRIES if name not in data and name not in meant]
+    missing = [] if "base" in meant else missing
     if missing:
         names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if missing[3:] else "")
         way_out = f"; write base: {packaged_technologies()[0]} to take them from there"
@@ -173,6 +206,9 @@ def _heading(
         if name not in data:
             if needed:
                 faults.append(Fault(entry.key, dotted(path), "missing; wanted is text"))
+        elif isinstance(data[name], str) and has_control(data[name]):
+            message = f"must be text without control characters (got {got(data[name], None)})"
+            faults.append(Fault(entry.origin, dotted(path), message))
         elif isinstance(data[name], str) and data[name]:
             found[name] = data[name]
         else:
@@ -191,11 +227,19 @@ def _read_entries(
         if name in _HEADING:
             continue
         if name not in ENTRIES:
-            message = f"unknown key{did_you_mean(name, ENTRIES)}"
+            near = _meant(name, prefix)
+            message = f"unknown key; did you mean {near}?" if near else "unknown key"
             faults.append(Fault(document.entry(path).key, dotted(path), message))
         elif (value := _read_entry(name, raw, path, document, faults)) is not None:
             values[name] = value
     return values
+
+
+def _meant(name: str, prefix: KeyPath) -> str | None:
+    """The key that was probably meant; only inside an architecture a table can have a base."""
+    if prefix and name == "extends":
+        return "base"
+    return close_match(name, [*ENTRIES, "base"] if prefix else ENTRIES)
 
 
 def _read_entry(
@@ -228,6 +272,13 @@ def _read_entry(
     exponent = units[_plain_unit(raw["unit"])]
     # Decimal shifts the point without rounding, so 0.0133 pJ is the float 1.33e-14 exactly.
     value = float(Decimal(repr(raw["value"])).scaleb(exponent))
+    if value > _most(name):
+        entry = document.entry((*path, "value"))
+        unit = "" if isinstance(entry.origin, Option) else f" {raw['unit']}"
+        shown = got(raw["value"], entry.text) + unit
+        message = f"must be at most {_most(name):g} {si_unit(name)} (got {shown})"
+        faults.append(Fault(entry.origin, dotted((*path, "value")), message))
+        return None
     return Value(value=value, source=raw["source"])
 
 
