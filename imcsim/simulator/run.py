@@ -9,10 +9,7 @@ import numpy.typing as npt
 
 from imcsim.activity import Activity
 from imcsim.chip import Chip
-from imcsim.energy import (
-    dynamic_energy,
-    price_chip,
-)
+from imcsim.energy import dynamic_energy, price_chip
 from imcsim.errors import UsageError
 from imcsim.functional.calibration import calibrated_steps
 from imcsim.functional.counts import fixed_counts
