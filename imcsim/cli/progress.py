@@ -32,7 +32,8 @@ class StageProgress(RunProgress):
         self._task = self._bar.add_task("starting", total=None)
 
     def __enter__(self) -> StageProgress:
-        self._bar.start()
+        if not self._bar.disable:
+            self._bar.start()
         return self
 
     def __exit__(
@@ -41,7 +42,9 @@ class StageProgress(RunProgress):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        # An older rich writes an empty line when a disabled bar stops.
+        if not self._bar.disable:
+            self._bar.stop()
 
     def stage(self, name: str, total: int = 0) -> None:
         self._bar.reset(self._task, description=name, total=total or None)
