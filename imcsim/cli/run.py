@@ -22,6 +22,7 @@ else:  # not generic before click 8.2
     ThetaBase = BytesBase = click.ParamType
 
 POLICIES = ("static", "entropy", "confidence", "margin", "oracle")
+"""Those of `imcsim.functional.exits`, written again so that ``--help`` need not import numpy."""
 
 
 class ThetaType(ThetaBase):

@@ -37,8 +37,7 @@ def fixed_counts(mapping: Mapping) -> tuple[Counts, Counts]:
     network, chip = mapping.network, mapping.chip
     once = [dict[str, int]() for _ in network.layers]
     step = [dict[str, int]() for _ in network.layers]
-    keeps_currents = chip.dataflow.first_layer == "once" and network.encoding == "direct"
-    image_bits = int(np.prod(network.image_shape)) * network.layers[0].input_bits
+    image_bits = mapping.image_bits
     # A static image is loaded once, of events one frame per timestep.
     loading = step if network.encoding == "events" else once
     loading[0].update(image_load_bit=image_bits, global_buffer_write_bit=image_bits)
@@ -47,12 +46,12 @@ def fixed_counts(mapping: Mapping) -> tuple[Counts, Counts]:
             step[index]["pool"] = int(np.prod(layer.output_shape))
             continue
         placed = mapping.of(index)
-        from_image = layer.source == IMAGE
-        reading = once[index] if from_image and keeps_currents else step[index]
+        keeps_currents = mapping.keeps_currents(index)
+        reading = once[index] if keeps_currents else step[index]
         _add(reading, _read_actions(mapping, placed))
-        if from_image:
+        if layer.source == IMAGE:
             _add(reading, {"global_buffer_read_bit": image_bits})
-        if from_image and keeps_currents:
+        if keeps_currents:
             bits = placed.positions * placed.c_out * chip.lif.membrane_bits
             _add(once[index], {"current_write_bit": bits})
             _add(step[index], {"current_read_bit": bits})
@@ -113,12 +112,9 @@ def _neuron_actions(mapping: Mapping, index: int) -> dict[str, int]:
             "membrane_write_bit": layer.neurons * width,
         })  # fmt: skip
     if layer.residual is not None:
-        added = mapping.network.layers[layer.residual]
         values = int(np.prod(layer.output_shape))
         hops = mapping.hops(mapping.home(layer.residual), mapping.home(index))
-        bits = values * (
-            1 if added.spikes or added.is_pool else mapping.of(layer.residual).partial_sum_bits
-        )
+        bits = values * mapping.output_bits(layer.residual)
         _add(actions, {"global_add_bit": values * width, **_carried(bits, hops)})
     if index == len(mapping.network.layers) - 1:
         bits = mapping.network.classes * LOGIT_BITS

@@ -126,24 +126,15 @@ def exits_now(
 
     The same rule as `decide`, for images whose later timesteps have not been simulated.
     """
-    last = scores.timesteps - 1
-    if policy.name == "static":
-        return np.zeros(scores.images, bool)
-    if policy.name == "oracle":
-        if labels is None:
-            raise UsageError("exit policy oracle needs labels, and the images have none")
-        right: npt.NDArray[np.bool_] = scores.predictions[:, last] == labels
-        return right
-    limit = _limit(policy.name, scores, policy.thresholds(timesteps))[last]
-    now: npt.NDArray[np.bool_] = _reluctance(policy.name, scores)[:, last] < limit
-    return now
+    return _accepts(policy, scores, labels, timesteps)[:, -1]
 
 
 def _accepts(
     policy: ExitPolicy, scores: ExitScores, labels: npt.NDArray[np.integer] | None, timesteps: int
 ) -> npt.NDArray[np.bool_]:
-    """Whether the policy would exit, bool (n, timesteps − 1)."""
-    early = timesteps - 1
+    """Whether the policy would exit, bool (n, early): after each timestep that is evaluated, short
+    of the last of `timesteps`."""
+    early = min(timesteps - 1, scores.timesteps)
     if policy.name == "static":
         return np.zeros((scores.images, early), bool)
     if policy.name == "oracle":
@@ -151,7 +142,7 @@ def _accepts(
             raise UsageError("exit policy oracle needs labels, and the images have none")
         right: npt.NDArray[np.bool_] = scores.predictions[:, :early] == labels[:, None]
         return right
-    limits = _limit(policy.name, scores, policy.thresholds(timesteps))
+    limits = _limit(policy.name, scores, policy.thresholds(timesteps)[:early])
     return _reluctance(policy.name, scores)[:, :early] < limits
 
 

@@ -123,13 +123,8 @@ class _Batch:
     def __init__(self, model: ChipModel, images: Array, timesteps: int, observer: Observer | None):
         network = model.mapping.network
         n, layers = len(images), len(network.layers)
-        self.model, self.network, self.observer, self.timesteps = (
-            model,
-            network,
-            observer,
-            timesteps,
-        )
-        self.images = images
+        self.model, self.network = model, network
+        self.images, self.timesteps, self.observer = images, timesteps, observer
         self.running = np.arange(n)
         self.potentials: dict[int, Array] = {}
         self.kept: dict[int, tuple[Array, Counts]] = {}
@@ -168,7 +163,7 @@ class _Batch:
             else:
                 output = self.weight_layer(t, index, source, outputs)
             outputs.append(output)
-            if layer.spikes or layer.is_pool:
+            if not layer.sends_sums:
                 self.result.spikes[self.running, t, index] = output.sum(
                     axis=(1, 2, 3), dtype=np.int64
                 )
@@ -184,29 +179,24 @@ class _Batch:
 
     def weight_layer(self, t: int, index: int, source: Array, outputs: list[Array]) -> Array:
         layer = self.network.layers[index]
-        static = layer.source == IMAGE and self.network.encoding == "direct"
+        static = self.network.sees_static_image(index)
         if static and index in self.kept:
             acc, counts = self.kept[index]
         else:
             acc, counts = self.crossbars(index, source)
             if static:
                 self.kept[index] = acc, counts
-        once = static and self.model.mapping.chip.dataflow.first_layer == "once"
-        if not once:
+        if not self.model.mapping.keeps_currents(index):
             self.result.measured_step[self.running, t, index] = counts
         elif t == 0:
             self.result.measured_once[self.running, index] = counts
-        if layer.residual is not None and self._adds_integers(layer.residual):
+        if layer.residual is not None and self.network.layers[layer.residual].sends_sums:
             acc = acc + outputs[layer.residual]
         if not layer.spikes:
             # A classifier's bias counts accumulator LSB; a shortcut convolution's is added by its
             # target.
             return acc + layer.bias if layer.bias is not None else acc
         return self.neurons(t, index, acc, outputs)
-
-    def _adds_integers(self, residual: int) -> bool:
-        added = self.network.layers[residual]
-        return not (added.spikes or added.is_pool)
 
     def crossbars(self, index: int, source: Array) -> tuple[Array, Counts]:
         from imcsim.kernels.crossbar import read_crossbars
@@ -243,7 +233,7 @@ class _Batch:
             self.potentials[index] = np.zeros(acc.shape, wide)
         identity: Array = np.zeros((0, channels), np.uint8)
         current: Array = np.zeros(channels, np.int32)
-        if layer.residual is not None and not self._adds_integers(layer.residual):
+        if layer.residual is not None and not self.network.layers[layer.residual].sends_sums:
             assert layer.residual_current is not None
             identity = np.ascontiguousarray(outputs[layer.residual]).reshape(-1, channels)
             current = layer.residual_current

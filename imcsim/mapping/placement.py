@@ -168,6 +168,20 @@ class Mapping:
             layer = self.network.layers[layer].source
         return 0 if layer == IMAGE else self.of(layer).first_tile
 
+    def keeps_currents(self, index: int) -> bool:
+        """Whether a layer's crossbars are read once per image and its currents kept
+        (``dataflow.first_layer: once``)."""
+        return self.chip.dataflow.first_layer == "once" and self.network.sees_static_image(index)
+
+    def output_bits(self, index: int) -> int:
+        """Width of one output of a layer that another one adds to its own: a sum, or a spike."""
+        return self.of(index).partial_sum_bits if self.network.layers[index].sends_sums else 1
+
+    @property
+    def image_bits(self) -> int:
+        """Bits of one image, or one frame of events, as it is loaded and fed."""
+        return int(np.prod(self.network.image_shape)) * self.network.layers[0].input_bits
+
     def node(self, tile: int) -> tuple[int, int]:
         """Mesh coordinates (x, y) of a tile; rows run to and fro, so that consecutive tiles are
         neighbours."""
@@ -262,7 +276,7 @@ def _check_fit(mapping: Mapping) -> None:
         window = -(-int(placed.pe_rows.max()) * placed.layer.input_bits // 8)
         _check_bytes("pe.buffer_bytes", window, chip.pe.buffer_bytes,
                      f"one input window of layer {placed.layer.name}")  # fmt: skip
-    image = -(-int(np.prod(network.image_shape)) * network.layers[0].input_bits // 8)
+    image = -(-mapping.image_bits // 8)
     _check_bytes("chip.global_buffer_bytes", image, chip.chip.global_buffer_bytes, "one image")
 
 
@@ -280,9 +294,8 @@ def crossbar_sum_bits(mapping: Mapping, layer: Layer) -> int:
 def first_current_bytes(mapping: Mapping) -> int:
     """Bytes that keep the currents of all layers that read a static image, at the membranes'
     width."""
-    if mapping.network.encoding == "events":
-        return 0
-    kept = sum(m.positions * m.c_out for m in mapping.layers if m.layer.source == IMAGE)
+    network = mapping.network
+    kept = sum(m.positions * m.c_out for m in mapping.layers if network.sees_static_image(m.index))
     return -(-kept * mapping.chip.lif.membrane_bits // 8)
 
 

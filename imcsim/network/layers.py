@@ -80,6 +80,12 @@ class Layer:
         return self.kind in ("max_pool", "avg_pool")
 
     @property
+    def sends_sums(self) -> bool:
+        """True if it hands on accumulators (a shortcut convolution, the classifier), not spikes or
+        counts."""
+        return not (self.spikes or self.is_pool)
+
+    @property
     def input_signed(self) -> bool:
         return self.input_min < 0
 
@@ -141,6 +147,10 @@ class Network:
         channel = np.arange(self.image_shape[0])[None, :, None, None]
         encoded: npt.NDArray[np.int8] = self.input_table[channel, images]
         return encoded
+
+    def sees_static_image(self, index: int) -> bool:
+        """Whether a layer reads the same image at every timestep."""
+        return self.layers[index].source == IMAGE and self.encoding == "direct"
 
     @property
     def weight_layers(self) -> tuple[int, ...]:

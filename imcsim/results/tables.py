@@ -54,10 +54,11 @@ def layers_table(result: RunResult) -> pd.DataFrame:
     rows = []
     used = np.arange(result.timesteps) < result.dynamic.steps[:, None]
     timesteps = int(result.dynamic.steps.sum())
+    spikes = result.spikes[used].sum(axis=0)
+    saturations = result.saturations[used].sum(axis=0)
     for index, layer in enumerate(result.mapping.network.layers):
         timing = result.timing.layers[index]
         placed = None if layer.is_pool else result.mapping.of(index)
-        sent = int(result.spikes[used][:, index].sum())
         values = int(np.prod(layer.output_shape))
         rows.append(
             {
@@ -70,8 +71,8 @@ def layers_table(result: RunResult) -> pd.DataFrame:
                 "reads_per_timestep": placed.reads if placed else 0,
                 "utilisation": placed.utilisation if placed else 0.0,
                 "neurons": layer.neurons,
-                "firing_rate": sent / (timesteps * values) if layer.spikes else 0.0,
-                "saturations": int(result.saturations[used][:, index].sum()),
+                "firing_rate": int(spikes[index]) / (timesteps * values) if layer.spikes else 0.0,
+                "saturations": int(saturations[index]),
                 "adc_step_levels": _levels(result.adc_steps[index]) if placed else "",
                 "first_cycle": timing.first_cycle,
                 "last_cycle": timing.last_cycle,

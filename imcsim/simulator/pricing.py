@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,24 +16,15 @@ from imcsim.simulator.result import Outcome
 from imcsim.timing import TimingResult
 
 
+@dataclass(frozen=True, eq=False)
 class Pricing:
     """Turns numbers of timesteps into joules and cycles."""
 
-    def __init__(
-        self,
-        chip: Chip,
-        bill: Bill,
-        activity: Activity,
-        energy: DynamicEnergy,
-        timing: TimingResult,
-    ):
-        self.chip, self.bill, self.activity, self.energy, self.timing = (
-            chip,
-            bill,
-            activity,
-            energy,
-            timing,
-        )
+    chip: Chip
+    bill: Bill
+    activity: Activity
+    energy: DynamicEnergy
+    timing: TimingResult
 
     def leakage_j(self, cycles: npt.ArrayLike) -> npt.NDArray[np.float64]:
         leaked: npt.NDArray[np.float64] = (

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from imcsim.mapping import Mapping
 from imcsim.timing.engine import Schedule, simulate
 from imcsim.timing.network_graph import timestep_graph
@@ -56,7 +54,7 @@ def time_inference(mapping: Mapping, timesteps: int) -> TimingResult:
     """
     first = simulate(timestep_graph(mapping))
     later = first.makespan
-    keeps = mapping.chip.dataflow.first_layer == "once" and mapping.network.encoding == "direct"
+    keeps = any(mapping.keeps_currents(placed.index) for placed in mapping.layers)
     if keeps and timesteps > 1:
         later = simulate(timestep_graph(mapping, reuse_first_currents=True)).makespan
     loading = load_cycles(mapping)
@@ -73,8 +71,7 @@ def time_inference(mapping: Mapping, timesteps: int) -> TimingResult:
 
 def load_cycles(mapping: Mapping) -> int:
     """Cycles to load one image, or one frame of events: ⌈bits / port width⌉."""
-    bits = int(np.prod(mapping.network.image_shape)) * mapping.network.layers[0].input_bits
-    return -(-bits // mapping.chip.chip.io_bits)
+    return -(-mapping.image_bits // mapping.chip.chip.io_bits)
 
 
 def _layer_timing(schedule: Schedule, index: int) -> LayerTiming:

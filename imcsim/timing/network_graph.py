@@ -114,11 +114,7 @@ class _TimestepGraph:
 
     def weight_layer(self, index: int) -> None:
         placed = self.mapping.of(index)
-        if (
-            self.reuse
-            and placed.layer.source == IMAGE
-            and self.mapping.network.encoding == "direct"
-        ):
+        if self.reuse and self.mapping.network.sees_static_image(index):
             sums = self.kept_currents(placed)
         else:
             sums = _LayerTasks(self, placed).sums()
@@ -146,8 +142,7 @@ class _TimestepGraph:
         the additions."""
         added = placed.layer.residual
         assert added is not None
-        layer = self.mapping.network.layers[added]
-        width = 1 if layer.spikes or layer.is_pool else self.mapping.of(added).partial_sum_bits
+        width = self.mapping.output_bits(added)
         arrived = self.transfer(
             placed.index,
             self.gated(self.outputs[added]),

@@ -15,6 +15,8 @@ import pytest
 import yaml
 
 from imcsim.chip import load_chip
+from imcsim.cli.run import POLICIES
+from imcsim.functional import exits
 from imcsim.results import read_run, run_directory, write_run
 from tests.cli.calls import QUICK, Called, imcsim, run_digits
 from tests.simulator.digits import ARCH, CHEAP, DIGITS, ROOT, result
@@ -22,6 +24,10 @@ from tests.simulator.test_result import PROMISED
 
 SAME = {"summary.json", "images.csv", "layers.csv", "steps.npz", "activity.npz", "config.yaml"}
 MIXED = ("--theta", "0.2")
+
+
+def test_the_command_line_offers_every_exit_policy() -> None:
+    assert POLICIES == exits.POLICIES
 
 
 def refuse_constant(constant: str) -> None:
