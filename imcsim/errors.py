@@ -5,7 +5,9 @@
     ImcsimError                1  the run failed
     ├── UsageError             2  the command was called wrongly
     ├── InputFileError         3  a file is missing, damaged or says something that is not allowed
-    │   ├── ArchError             an architecture (or technology) file
+    │   ├── ConfigError           a YAML file; all its faults together
+    │   │   ├── ArchError             an architecture (or technology) file
+    │   │   └── RecipeError           a training recipe
     │   ├── WorkloadError         a workload file
     │   └── RunError              a run directory
     └── FitError               4  everything is well-formed, but does not fit the chip
@@ -40,8 +42,8 @@ class InputFileError(ImcsimError):
     exit_code = 3
 
 
-class ArchError(InputFileError):
-    """One or more faults of an architecture file; all of them are reported together.
+class ConfigError(InputFileError):
+    """One or more faults of a YAML file; all of them are reported together.
 
     Parameters
     ----------
@@ -53,8 +55,16 @@ class ArchError(InputFileError):
         self.faults = [faults] if isinstance(faults, str) else list(faults)
         super().__init__("\n".join(self.faults))
 
-    def __reduce__(self) -> tuple[type[ArchError], tuple[list[str]]]:
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[list[str]]]:
         return type(self), (self.faults,)
+
+
+class ArchError(ConfigError):
+    """An architecture file (or a technology table) with faults."""
+
+
+class RecipeError(ConfigError):
+    """A training recipe with faults."""
 
 
 class WorkloadError(InputFileError):

@@ -21,6 +21,7 @@ FLOORS = {
     "errors": 0,
     "units": 0,
     "kernels": 1,
+    "config": 1,
     "chip": 2,
     "network": 2,
     "hardware": 3,

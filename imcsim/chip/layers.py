@@ -1,45 +1,30 @@
-"""An architecture as one document: the file, the files it extends, and ``--set`` options on top."""
+"""An architecture as one document: the file and the files it extends, technology written out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from imcsim.chip.faults import Fault, Option, Origin, Place, UnreadableError
-from imcsim.chip.messages import close_match, got
-from imcsim.chip.schema import Chip, Heading, Section
-from imcsim.chip.technology.table import ENTRIES, format_fault, si_unit
-from imcsim.chip.yaml_positions import (
-    Document,
-    Entry,
-    KeyPath,
-    parse_scalar,
-    read_document,
-)
+from imcsim.chip.schema import Chip, Heading
+from imcsim.chip.technology.table import ENTRIES, si_unit
+from imcsim.config.check import format_fault
+from imcsim.config.faults import Fault, Origin, Place, UnreadableError
+from imcsim.config.layout import Layout
+from imcsim.config.messages import got
+from imcsim.config.yaml_positions import Document, KeyPath, read_document
 
 ARCH_FORMAT = "imcsim-arch/1"
 SET_SOURCE = "set on the command line"
 """Source of a technology value that an option gives."""
 
-Overrides = Mapping[str, Any] | Sequence[str]
-
-
-def sections() -> dict[str, type[Section]]:
-    """Name and class of every section of an architecture, in order."""
-    fields = Chip.model_fields.items()
-    return {
-        name: field.annotation
-        for name, field in fields
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
-    }
-
-
-def known_keys() -> list[str]:
-    """Every key that ``--set`` takes, dotted."""
-    keys = [f"{name}.{key}" for name, model in sections().items() for key in model.model_fields]
-    keys += [f"technology.{entry}" for entry in ENTRIES]
-    return [*Heading.model_fields, "technology", *keys]
+ARCH_LAYOUT = Layout(
+    model=Chip,
+    heading=Heading,
+    example="adc.bits=5",
+    extra=MappingProxyType({"technology": ENTRIES}),
+    file_only=("extends",),
+)
 
 
 def read_layers(path: str | Path, faults: list[Fault]) -> Document:
@@ -115,116 +100,11 @@ def _lies_in(path: KeyPath, gone: set[KeyPath]) -> bool:
     return path[:1] in gone or path[:2] in gone
 
 
-def apply_overrides(document: Document, overrides: Overrides, faults: list[Fault]) -> None:
-    """Put ``--set`` values into `document`, in place; the last one of a key counts.
-
-    Parameters
-    ----------
-    overrides : mapping or sequence of str
-        ``{"adc.bits": 5}``, or ``["adc.bits=5"]`` with YAML 1.2 scalars as on the command line.
-    """
-    settings = _settings(overrides, faults)
-    known = known_keys()
-    # A whole technology goes in before its single values.
-    for key in sorted(settings, key=lambda key: key != "technology"):
-        option, value = settings[key]
-        if key not in known:
-            faults.append(Fault(option, "", _unknown_key(key, known)))
-            continue
-        name, _, leaf = key.partition(".")
-        entry = Entry(option, option, got(value, None))
-        if not leaf:
-            _set_top(document, name, value, entry)
-            continue
-        section = document.data.setdefault(name, {})
-        if not isinstance(section, dict):
-            continue  # the file is at fault there, and that is reported
-        section = document.data[name] = dict(section)
-        if name == "technology" and not isinstance(value, dict):
-            value = {"value": value, "unit": si_unit(leaf), "source": SET_SOURCE}
-        section[leaf] = value
-        _forget(document, (name, leaf))
-        document.entries[name, leaf] = entry
-
-
-def _set_top(document: Document, name: str, value: Any, entry: Entry) -> None:
-    _forget(document, (name,))
-    document.data[name] = {"base": value} if name == "technology" else value
-    document.entries[name,] = entry
-
-
-def _forget(document: Document, path: KeyPath) -> None:
-    for old in [old for old in document.entries if old[: len(path)] == path]:
-        del document.entries[old]
-
-
-def _settings(overrides: Overrides, faults: list[Fault]) -> dict[str, tuple[Option, Any]]:
-    """Key -> (option as shown, value)."""
-    if isinstance(overrides, Mapping):
-        return {key: (Option(f"{key}={value}"), _plain(value)) for key, value in overrides.items()}
-    settings = {}
-    for text in [overrides] if isinstance(overrides, str) else overrides:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            message = "must look like KEY=VALUE, for example adc.bits=5"
-            faults.append(Fault(Option(text), "", message))
-            continue
-        option = Option(text)
-        try:
-            settings[key.strip()] = option, parse_scalar(value)
-        except ValueError as error:
-            faults.append(Fault(option, "", str(error)))
-    return settings
-
-
-def _plain(value: Any) -> Any:
-    """A scalar of numpy (or of a library like it) as the Python number that it holds."""
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    if getattr(value, "shape", None) == () and hasattr(value, "item"):
-        return value.item()
+def spell_out(path: KeyPath, value: Any) -> Any:
+    """What a file would hold where an option gives `value`: a bare number of a technology is in SI
+    units."""
+    if path == ("technology",):
+        return {"base": value}
+    if path[0] == "technology" and not isinstance(value, dict):
+        return {"value": value, "unit": si_unit(str(path[1])), "source": SET_SOURCE}
     return value
-
-
-def _unknown_key(key: str, known: Sequence[str]) -> str:
-    models = sections()
-    if key in models:
-        return f"a section, not a key; its keys are {', '.join(models[key].model_fields)}"
-    same_leaf = [other for other in known if other.rpartition(".")[2] == key.rpartition(".")[2]]
-    near = close_match(key, known)
-    meant = " or ".join(same_leaf) or near
-    return f"unknown key; did you mean {meant}?" if meant else "unknown key"
-
-
-def unknown_in_section(section: str, key: str) -> str:
-    """Message for an unknown key of a file's section."""
-    known = sections()[section].model_fields
-    near = close_match(key, known)
-    if near:
-        return f"unknown key; did you mean {near}?"
-    elsewhere = [other for other in known_keys() if other.endswith(f".{key}")]
-    if elsewhere:
-        return f"unknown key; did you mean {' or '.join(elsewhere)}?"
-    return f"unknown key; {section} has {', '.join(known)}"
-
-
-def unknown_at_top(key: str) -> str:
-    """Message for an unknown key at the top level of a file."""
-    known = known_keys()
-    section, _, leaf = key.partition(".")
-    if key in known:
-        return f"unknown key; write {leaf} below {section}:"
-    near = near_top_key(key)
-    elsewhere = [near] if near else [other for other in known if other.endswith(f".{key}")]
-    if elsewhere:
-        return f"unknown key; did you mean {' or '.join(elsewhere)}?"
-    return f"unknown key; allowed are {', '.join(_top_keys())}"
-
-
-def near_top_key(key: str) -> str | None:
-    """The key of the top level that was probably meant."""
-    return close_match(key, _top_keys())
-
-
-def _top_keys() -> list[str]:
-    return ["format", *Heading.model_fields, "extends", "technology", *sections()]

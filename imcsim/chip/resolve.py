@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
-from imcsim.chip.layers import ARCH_FORMAT, sections
+from imcsim.chip.layers import ARCH_FORMAT, ARCH_LAYOUT
 from imcsim.chip.schema import Chip
 from imcsim.chip.technology.table import ENTRIES, si_unit
-from imcsim.chip.yaml_positions import dump_document
+from imcsim.config.layout import content_hash
+from imcsim.config.yaml_positions import dump_document
 
 
 def resolved(chip: Chip) -> dict[str, Any]:
@@ -27,7 +26,7 @@ def resolved(chip: Chip) -> dict[str, Any]:
         "name": chip.name,
         "description": chip.description,
         "technology": technology,
-        **{name: getattr(chip, name).model_dump() for name in sections()},
+        **{name: getattr(chip, name).model_dump() for name in ARCH_LAYOUT.sections},
     }
 
 
@@ -38,5 +37,4 @@ def dump_chip(chip: Chip) -> str:
 
 def chip_hash(chip: Chip) -> str:
     """SHA-256 of the built chip, in hexadecimal: equal however its file spells the numbers."""
-    text = json.dumps(chip.model_dump(mode="json"), sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return content_hash(chip)

@@ -7,21 +7,16 @@ a suffix (``_ohm``, ``_hz``, ``_bytes``, ``_v``); values are plain SI numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from imcsim.chip.messages import plain_text
 from imcsim.chip.technology import Technology
-
-
-class Section(BaseModel):
-    """Base of all sections: no unknown keys, no silent conversions, no changes afterwards."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
+from imcsim.config.check import Conflict
+from imcsim.config.layout import Section
+from imcsim.config.messages import plain_text
+from imcsim.config.yaml_positions import dotted
 
 Count = Annotated[int, Field(ge=1, le=1 << 20)]
 PlainText = Annotated[str, AfterValidator(plain_text)]
@@ -179,7 +174,7 @@ class Chip(Heading):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Chip:
-        faults = [f"{'.'.join(c.keys[0])}: {c.message}" for c in conflicts(vars(self))]
+        faults = [f"{dotted(c.keys[0])}: {c.message}" for c in conflicts(vars(self))]
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -220,15 +215,6 @@ def cells_per_weight(cell_bits: int, signed_weights: str) -> int:
     if signed_weights == "differential":
         return 2 * -(-7 // cell_bits)
     return -(-8 // cell_bits)
-
-
-@dataclass(frozen=True)
-class Conflict:
-    """Values that are each allowed, but not together."""
-
-    keys: Sequence[tuple[str, str]]
-    """(section, key) of all values involved; the first one is blamed."""
-    message: str
 
 
 def conflicts(sections: Mapping[str, object]) -> Iterator[Conflict]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -574,3 +576,12 @@ def test_conductances_follow_from_the_resistances() -> None:
     assert chip.g_off_s + 15 * chip.level_s == pytest.approx(chip.g_on_s)
     assert chip.tiles == 121
     assert chip.adcs_per_crossbar == 8
+
+
+def test_loading_a_chip_does_not_import_what_takes_long(tmp_path: Path) -> None:
+    code = (
+        "import sys, imcsim.chip;"
+        "print([m for m in ('numba', 'numpy', 'pandas', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -8,10 +8,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from imcsim.chip.faults import Fault, Option, Origin, Place, UnreadableError, raise_faults
-from imcsim.chip.messages import close_match, did_you_mean, got, has_control
 from imcsim.chip.technology import Technology, Value
-from imcsim.chip.yaml_positions import Document, KeyPath, dotted, read_document
+from imcsim.config.check import format_fault
+from imcsim.config.faults import Fault, Option, Origin, Place, UnreadableError, raise_faults
+from imcsim.config.messages import close_match, did_you_mean, got, has_control
+from imcsim.config.yaml_positions import Document, KeyPath, dotted, read_document
+from imcsim.errors import ArchError
 
 TECHNOLOGY_FORMAT = "imcsim-technology/1"
 ENTRIES = tuple(
@@ -44,7 +46,7 @@ def load_technology(name_or_path: str | Path) -> Technology:
     name = str(name_or_path)
     technology = _read_base(name, Place("technology"), "", Path(), faults)
     if technology is None or faults:
-        raise_faults(faults)
+        raise_faults(faults, ArchError)
     return technology
 
 
@@ -154,19 +156,6 @@ def _referred(fault: Fault, origin: Origin, key: str) -> Fault:
     named = isinstance(origin, Option) or origin.line > 0
     whole = isinstance(fault.origin, Place) and fault.origin.line == 0
     return Fault(origin, key, f"{fault.origin}: {fault.message}") if named and whole else fault
-
-
-def format_fault(document: Document, wanted: str) -> Fault | None:
-    """What is wrong unless the document says ``format: <wanted>``."""
-    found = document.data.get("format")
-    if found == wanted:
-        return None
-    entry = document.entry(("format",))
-    if "format" not in document.data:
-        message = f"missing; write format: {wanted}"
-    else:
-        message = f"must be {wanted} (got {got(found, entry.text)})"
-    return Fault(entry.origin, "format", message)
 
 
 def _technology(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from imcsim.errors import ArchError, UsageError
+from imcsim.errors import ConfigError, UsageError
 
 
 @dataclass(frozen=True)
@@ -49,27 +49,32 @@ class Fault:
 
 
 class UnreadableError(Exception):
-    """A file of which nothing can be used, with the fault that says why; stays in this package."""
+    """A file of which nothing can be used, with the fault that says why; readers catch it."""
 
     def __init__(self, fault: Fault):
         self.fault = fault
         super().__init__(str(fault))
 
 
-def raise_faults(faults: Sequence[Fault]) -> NoReturn:
+def raise_faults(faults: Sequence[Fault], error: type[ConfigError]) -> NoReturn:
     """Report all faults together, in the order of the files' lines.
+
+    Parameters
+    ----------
+    error : type
+        Class of the error for this kind of file.
 
     Raises
     ------
     UsageError
         If only ``--set`` options are wrong: no edit of a file could help.
-    ArchError
-        Otherwise.
+    ConfigError
+        Otherwise, of the class `error`.
     """
     lines = [str(fault) for fault in sorted(faults, key=_position)]
     if all(isinstance(fault.origin, Option) for fault in faults):
         raise UsageError("\n".join(lines))
-    raise ArchError(lines)
+    raise error(lines)
 
 
 def _position(fault: Fault) -> tuple[bool, str, int, int]:

@@ -6,7 +6,8 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
-from typing import Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -22,6 +23,8 @@ _KEY_UNITS = {
 }
 _PREFIX_EXPONENTS = {"p": -12, "n": -9, "u": -6, "m": -3, "": 0, "k": 3, "K": 3, "M": 6, "G": 9}
 _BYTE_POWERS = {"": 0, "k": 1, "K": 1, "Ki": 1, "M": 2, "Mi": 2, "G": 3, "Gi": 3}
+# What YAML 1.1 took for truth values; in YAML 1.2 these are text.
+_TRUTH_WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 _QUANTITY = re.compile(r"\s*([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([^\s\d]*)\s*")
 
 
@@ -59,17 +62,30 @@ def unit_of(key: str) -> str:
 def wrong_value(key: str, field: FieldInfo, value: Any, text: str | None) -> str:
     """Message for a value that `field` does not allow; `text` is the value as written."""
     if field.annotation is str and isinstance(value, str) and value:
+        most = limit_of(field, "max_length")
+        if most is not None and len(value) > most:
+            return f"must be text of at most {most} characters (got {len(value)})"
         return f"must be text without control characters (got {got(value, text)})"
-    return f"must be {allowed(key, field)} (got {got(value, text)}){_way_out(key, field, value)}"
+    ways_out = (_way_out(key, part, value) for part in _alternatives(field))
+    way_out = next(filter(None, ways_out), "")
+    return f"must be {allowed(key, field)} (got {got(value, text)}){way_out}"
 
 
 def allowed(key: str, field: FieldInfo) -> str:
     """What a key takes, in words: ``a number in Ω above 0``."""
+    alternatives = _alternatives(field)
+    if alternatives != [field]:
+        return " or ".join(allowed(key, part) for part in alternatives)
+    item = item_of(field)
+    if item is not None:
+        return f"a list, each entry {allowed(key, item)}"
     words = _words_of(field)
     if words:
         return words[0] if len(words) == 1 else "one of " + ", ".join(words)
     if field.annotation is str:
         return "text"
+    if field.annotation is bool:
+        return "true or false"
     kind = "a whole number" if field.annotation is int else "a number"
     unit = unit_of(key)
     joint = " of " if unit in ("bytes", "bits", "cycles") else " in "
@@ -95,6 +111,28 @@ def number_text(value: float) -> str:
     return re.sub(r"e\+?(-?)0*", r"e\1", f"{value:g}")
 
 
+def item_of(field: FieldInfo) -> FieldInfo | None:
+    """What each entry of a list may be; None if `field` takes no list."""
+    for part in _alternatives(field):
+        if get_origin(part.annotation) is tuple:
+            return FieldInfo.from_annotation(get_args(part.annotation)[0])
+    return None
+
+
+def limit_of(field: FieldInfo, name: str) -> Any:
+    """A limit such as ``ge`` or ``max_length`` of a field, None if it has none."""
+    limits = (getattr(limit, name, None) for limit in field.metadata)
+    return next((limit for limit in limits if limit is not None), None)
+
+
+def _alternatives(field: FieldInfo) -> list[FieldInfo]:
+    """The types that a field may have; nothing (None) needs no words."""
+    if get_origin(field.annotation) not in (Union, UnionType):
+        return [field]
+    parts = [part for part in get_args(field.annotation) if part is not NoneType]
+    return [FieldInfo.from_annotation(part) for part in parts]
+
+
 def _words_of(field: FieldInfo) -> list[str]:
     if get_origin(field.annotation) is Literal:
         return [str(word) for word in get_args(field.annotation)]
@@ -102,12 +140,8 @@ def _words_of(field: FieldInfo) -> list[str]:
 
 
 def _range(field: FieldInfo) -> str:
-    bounds = {
-        name: number_text(getattr(limit, name))
-        for limit in field.metadata
-        for name in ("ge", "gt", "le", "lt")
-        if getattr(limit, name, None) is not None
-    }
+    limits = {name: limit_of(field, name) for name in ("ge", "gt", "le", "lt")}
+    bounds = {name: number_text(limit) for name, limit in limits.items() if limit is not None}
     if "ge" in bounds and "le" in bounds:
         return f" from {bounds['ge']} to {bounds['le']}"
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
@@ -122,6 +156,9 @@ def _way_out(key: str, field: FieldInfo, value: Any) -> str:
     if field.annotation is str:
         simple = isinstance(value, int | float)
         return "; put it in quotes" if simple else ""
+    if field.annotation is bool:
+        word = _TRUTH_WORDS.get(value.casefold()) if isinstance(value, str) else None
+        return f"; write {word}" if word else ""
     if isinstance(value, float) and field.annotation is int and value.is_integer():
         return f"; write {value:.0f}" if abs(value) < 1e15 else ""
     if isinstance(value, str):

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from imcsim.chip.faults import Fault, Origin, Place, UnreadableError
+from imcsim.config.faults import Fault, Origin, Place, UnreadableError
 
 KeyPath = tuple[str | int, ...]
 """Keys (str) and list indices (int) from the top of a document."""
@@ -251,7 +251,13 @@ class _Builder:
 
 
 def dotted(path: KeyPath) -> str:
-    """Write a key path as ``--set`` takes it: ``crossbar.rows``."""
+    """Write a key path as messages show it: ``stages[1].epochs``."""
+    steps = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return "".join(steps).removeprefix(".")
+
+
+def option_key(path: KeyPath) -> str:
+    """Write a key path as ``--set`` takes it: ``stages.1.epochs``, which no shell expands."""
     return ".".join(str(part) for part in path)
 
 

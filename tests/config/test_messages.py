@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-from imcsim.chip.messages import close_match, plain_number, unit_of
+from imcsim.config.messages import close_match, plain_number, unit_of
 
 
 @pytest.mark.parametrize(
@@ -57,12 +53,3 @@ def test_a_difference_of_case_goes_before_a_difference_of_letters() -> None:
     assert close_match("PJ", ["mJ", "J", "pJ"]) == "pJ"
     assert close_match("clock_mhz", ["vdd_v", "clock_hz"]) == "clock_hz"
     assert close_match("zzz", ["vdd_v"]) is None
-
-
-def test_loading_a_chip_does_not_import_what_takes_long(tmp_path: Path) -> None:
-    code = (
-        "import sys, imcsim.chip;"
-        "print([m for m in ('numba', 'numpy', 'pandas', 'matplotlib') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -9,12 +9,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imcsim.chip.faults import Option, Place, UnreadableError
-from imcsim.chip.yaml_positions import (
+from imcsim.config.faults import Place, UnreadableError
+from imcsim.config.yaml_positions import (
     MAX_BYTES,
     MAX_NODES,
     Document,
+    dotted,
     dump_document,
+    option_key,
     parse_scalar,
     read_document,
 )
@@ -107,15 +109,18 @@ def test_every_key_value_and_list_item_has_its_position(tmp_path: Path) -> None:
     assert document.entries["a", "c"].text is None
 
 
+def test_a_path_is_shown_with_brackets_and_set_with_dots() -> None:
+    path = ("stages", 1, "learning_rate")
+    assert (dotted(path), option_key(path)) == (
+        "stages[1].learning_rate",
+        "stages.1.learning_rate",
+    )
+    assert (dotted(()), dotted(("a", 0, 1))) == ("", "a[0][1]")
+
+
 def test_what_was_not_said_lies_where_its_surroundings_do(tmp_path: Path) -> None:
     document = read(tmp_path, "a:\n  b: 1\n")
     assert document.entry(("a", "z", "y")) is document.entries["a",]
-
-
-def test_a_place_is_written_as_editors_read_it() -> None:
-    assert str(Place("a.yaml", 3, 5)) == "a.yaml:3:5"
-    assert str(Place("a.yaml")) == "a.yaml"
-    assert str(Option("a.b=1")) == "--set a.b=1"
 
 
 def test_anchors_and_merges_work_and_own_keys_win(tmp_path: Path) -> None:
