@@ -229,7 +229,7 @@ def calibrate_threshold(
     candidates = np.unique(_candidates(name, scores))
     if name != "entropy":
         candidates = candidates[::-1]
-    saved, right = _totals(name, scores, labels, candidates)
+    saved, right = totals(name, scores, labels, candidates)
     reached = right >= math.ceil(accuracy * scores.images - 1e-9)
     if not reached.any():
         best = right.max() / scores.images
@@ -249,11 +249,28 @@ def _check_has_threshold(name: str) -> None:
         raise UsageError(f"exit policy {name} has no threshold")
 
 
-def _totals(
+def totals(
     name: str, scores: ExitScores, labels: npt.NDArray[np.integer], candidates: FloatArray
 ) -> tuple[IntArray, IntArray]:
-    """Timesteps saved and right predictions, both int64 (candidates,), summed over the images.
+    """Timesteps saved and right predictions at each threshold, summed over the images.
 
+    Parameters
+    ----------
+    name
+        One of `THRESHOLD_POLICIES`.
+    scores
+        What the readout gives for each image and timestep.
+    labels : int (n,)
+        Right classes.
+    candidates : (candidates,)
+        Thresholds, in any order.
+
+    Returns
+    -------
+    saved, right : int64 (candidates,)
+
+    Notes
+    -----
     An image has exited by t if the running minimum of its reluctance is below the limit, so both
     sums split into one term per timestep: each image that has exited by t saves one step and trades
     the correctness at t + 1 for that at t. Sorting once per timestep makes the scan O(n log n)

@@ -14,8 +14,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from thresholds import calibrate_all, exit_accuracies, static_accuracies
 
+from imcsim.functional.thresholds import calibrate_all, exit_accuracies, static_accuracies
 from imcsim.network.float_network import FloatLayer, FloatNetwork, run_float
 from imcsim.network.quantize import quantize
 from imcsim.network.reference import run_reference

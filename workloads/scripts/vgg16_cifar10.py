@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from thresholds import calibrate_all, exit_accuracies, static_accuracies
 
+from imcsim.functional.thresholds import calibrate_all, exit_accuracies, static_accuracies
 from imcsim.network.datasets import read_images
 from imcsim.network.float_network import BatchNorm, FloatLayer, FloatNetwork, run_float
 from imcsim.network.layers import Network
 from imcsim.network.quantize import quantize
 from imcsim.network.reference import run_reference
 from imcsim.network.workload import Workload, write_workload
+from imcsim.training.export import first_of_each_class
 
 CHANNELS = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
 """Output channels of each convolution; M is a 2×2 max pool of spikes."""
@@ -75,14 +76,6 @@ def vgg16(weights: dict[str, np.ndarray]) -> FloatNetwork:
         tau=0.5,
         reset="hard",
     )
-
-
-def first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
-    """bool (n,): the first `count` images of each class."""
-    chosen = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        chosen[np.flatnonzero(labels == label)[:count]] = True
-    return chosen
 
 
 def cached(
