@@ -23,6 +23,7 @@ _COMMANDS = {
     "run": ("imcsim.cli.run", "run_command"),
     "report": ("imcsim.cli.report", "report_command"),
     "inspect": ("imcsim.cli.inspect", "inspect_command"),
+    "train": ("imcsim.cli.train", "train_command"),
 }
 
 CITATION = """\

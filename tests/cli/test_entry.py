@@ -126,7 +126,7 @@ def test_a_terminal_without_greek_letters_shows_question_marks(
 
 def test_the_group_knows_only_its_commands() -> None:
     assert entry.cli.get_command(None, "rum") is None
-    assert entry.cli.list_commands(None) == ["run", "report", "inspect"]
+    assert entry.cli.list_commands(None) == ["run", "report", "inspect", "train"]
 
 
 @pytest.mark.parametrize(
