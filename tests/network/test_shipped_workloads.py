@@ -14,7 +14,7 @@ WORKLOADS = Path(__file__).resolve().parents[2] / "workloads"
 
 
 @pytest.mark.parametrize(
-    ("name", "images", "timesteps"), [("digits", 16, 4), ("vgg16_cifar10", 1, 2)]
+    ("name", "images", "timesteps"), [("digits", 16, 4), ("mnist", 16, 4), ("vgg16_cifar10", 1, 2)]
 )
 def test_golden_logits_are_reproduced(name: str, images: int, timesteps: int) -> None:
     workload = read_workload(WORKLOADS / f"{name}.npz")
@@ -30,6 +30,15 @@ def test_digits_are_as_accurate_as_the_file_says() -> None:
         right.mean(axis=0), workload.accuracies["integer"]["shipped_400"], atol=1e-6
     )
     assert right.mean(axis=0)[-1] > 0.9
+
+
+def test_mnist_gets_as_many_images_right_as_its_training_recorded() -> None:
+    workload = read_workload(WORKLOADS / "mnist.npz")
+    logits = run_reference(workload.network, workload.images).logits
+    right = logits.cumsum(axis=1).argmax(axis=2) == workload.labels[:, None]
+    assert right.sum(axis=0).tolist() == workload.accuracies["shipped_correct"]
+    assert workload.accuracies["shipped_correct"][-1] > 970
+    assert np.bincount(workload.labels).tolist() == [100] * 10
 
 
 def test_digits_have_counts_behind_their_pools() -> None:
