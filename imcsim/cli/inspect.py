@@ -23,17 +23,24 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Change a value of the architecture.",
 )
-def inspect_command(files: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
+@click.option(
+    "--adc",
+    "converters",
+    is_flag=True,
+    help="With both files: what the ADCs make of the calibration images.",
+)
+def inspect_command(files: tuple[Path, ...], overrides: tuple[str, ...], converters: bool) -> None:
     """Show an architecture, a workload, or with both the mapping of the one onto the other.
 
     \b
     imcsim inspect arch/rram64.yaml
     imcsim inspect workloads/vgg16_cifar10.npz
     imcsim inspect arch/rram64.yaml workloads/vgg16_cifar10.npz
+    imcsim inspect arch/rram64.yaml workloads/digits.npz --adc --set adc.bits=6
     """
     from imcsim.chip import load_chip
     from imcsim.network import read_workload
-    from imcsim.report.inspection import print_chip, print_mapping, print_workload
+    from imcsim.report.inspection import print_adc, print_chip, print_mapping, print_workload
 
     chip: Chip | None = None
     workload: Workload | None = None
@@ -48,7 +55,11 @@ def inspect_command(files: tuple[Path, ...], overrides: tuple[str, ...]) -> None
             chip = load_chip(file, overrides)
     if overrides and chip is None:
         raise click.UsageError("--set changes an architecture, and none is given")
-    if chip is not None and workload is not None:
+    if converters and (chip is None or workload is None):
+        raise click.UsageError("--adc needs an architecture and a workload")
+    if chip is not None and workload is not None and converters:
+        print_adc(chip, workload)
+    elif chip is not None and workload is not None:
         print_mapping(chip, workload)
     elif workload is not None:
         print_workload(workload)

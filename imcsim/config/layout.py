@@ -107,8 +107,8 @@ class Layout:
     ) -> str:
         """Message for the unknown key at the end of `path`, in a section of class `model`."""
         *section, key = path
-        near = close_match(str(key), model.model_fields)
-        meant = near or " or ".join(map(dotted, self._elsewhere(str(key), data)))
+        elsewhere = " or ".join(map(dotted, self._elsewhere(str(key), data)))
+        meant = elsewhere or close_match(str(key), model.model_fields)
         if meant:
             return f"unknown key; did you mean {meant}?"
         return f"unknown key; {dotted(tuple(section))} has {', '.join(model.model_fields)}"

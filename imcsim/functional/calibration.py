@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from imcsim.functional.adc import RangeCalibration, Steps
+from imcsim.functional.adc import RangeCalibration, Steps, off_levels_seen, stated_steps
 from imcsim.functional.forward import Array, ChipModel, ideal_model, run_batch, sums_scratch
+from imcsim.functional.general_reads import count_sums, needs_general_reads
 from imcsim.mapping import LayerMapping, Mapping
 
 BATCH = 16
@@ -26,10 +27,15 @@ class _HistogramObserver:
         from imcsim.kernels.crossbar import column_sum_histogram
 
         mapping, cells = self.model.mapping, self.model.cells[placed.index]
+        histogram = self.ranges.histogram(placed.index)
+        if needs_general_reads(mapping):
+            off = off_levels_seen(mapping.chip)
+            count_sums(mapping, placed, cells, inputs, off, histogram)
+            return
         column_sum_histogram(
             inputs, placed.layer.input_bits, placed.layer.window, placed.layer.stride,
             placed.crossbar_rows, cells.levels, len(mapping.slicing.planes),
-            self.ranges.histogram(placed.index), sums_scratch(mapping, cells),
+            histogram, sums_scratch(mapping, cells),
         )  # fmt: skip
 
     def layer_output(self, timestep: int, layer: int, output: Array) -> None:
@@ -65,8 +71,16 @@ def observe_ranges(
 def calibrated_steps(
     mapping: Mapping, images: npt.NDArray[np.uint8], timesteps: int, jobs: int = 1
 ) -> Steps:
-    """ADC steps of the chip's converters, from its `adc.percentile` and the first
-    `adc.calibration_images`."""
-    adc = mapping.chip.adc
+    """ADC steps of the chip's converters by `adc.range`: stated, or from `adc.percentile` and the
+    first `adc.calibration_images`.
+
+    Raises
+    ------
+    MappingError
+        With ``adc.range: lossless``, if the converter has too few bits.
+    """
+    adc, stated = mapping.chip.adc, stated_steps(mapping)
+    if stated is not None:
+        return stated
     ranges = observe_ranges(mapping, images[: adc.calibration_images], timesteps, jobs)
     return ranges.steps(adc.bits, adc.percentile)

@@ -2,7 +2,9 @@
 
 Rules, per window and timestep (b = serial input bits):
 
-- every crossbar of a layer is read b times; its shift-and-add joins slices and input bits;
+- every crossbar of a layer is read b times, more often if a read drives fewer word lines than a
+  crossbar has; its shift-and-add joins its slices, input bits and groups of rows;
+- a reference column's sum is subtracted from every sum of its crossbar, in an adder like the PE's;
 - it hands each partial sum to its PE's accumulator, the PE its sums to the tile's, the tile its
   sums to the global accumulator in the home tile;
 - a tile receives each input position once (line buffer), every PE fetches its part of each window
@@ -65,9 +67,10 @@ def _read_actions(mapping: Mapping, placed: LayerMapping) -> dict[str, int]:
     """From the arrival of the inputs to the sums in the home tile."""
     chip, layer = mapping.chip, placed.layer
     windows, bits, width = placed.positions, layer.input_bits, placed.partial_sum_bits
-    crossbar_sums = placed.row_blocks * placed.c_out
+    crossbar_sums = int(placed.crossbar_outputs.sum())
     pe_inputs = int(placed.pe_rows.sum()) * bits
-    sum_bits = crossbar_sum_bits(mapping, layer)
+    sum_bits = crossbar_sum_bits(mapping, placed)
+    subtracted = crossbar_sums * sum_bits if mapping.slicing.has_reference else 0
     pixel_bits = layer.input_shape[0] * bits
     pixels = used_positions(layer)
     source = mapping.home(layer.source)
@@ -83,9 +86,9 @@ def _read_actions(mapping: Mapping, placed: LayerMapping) -> dict[str, int]:
     )
     return {
         "crossbar_read": placed.reads,
-        "shift_add": placed.reads * chip.crossbar.cols,
+        "shift_add": placed.reads * chip.conversions_per_read,
         "popcount_bit": windows * pe_inputs if mapping.slicing.offset else 0,
-        "pe_add_bit": windows * crossbar_sums * width,
+        "pe_add_bit": windows * (crossbar_sums * width + subtracted),
         "tile_add_bit": windows * int(placed.pe_outputs.sum()) * width,
         "global_add_bit": windows * int(placed.tile_outputs.sum()) * width,
         "pe_buffer_write_bit": windows * pe_inputs,
@@ -93,7 +96,7 @@ def _read_actions(mapping: Mapping, placed: LayerMapping) -> dict[str, int]:
         "tile_buffer_write_bit": pixels * pixel_bits * placed.tiles,
         "tile_buffer_read_bit": windows * pe_inputs,
         "pe_htree_bit": windows
-        * (placed.rows * placed.col_blocks * bits + crossbar_sums * sum_bits),
+        * (placed.rows * placed.crossbars_per_row_block * bits + crossbar_sums * sum_bits),
         "tile_htree_bit": windows * (pe_inputs + int(placed.pe_outputs.sum()) * width),
         "link_bit": hop_bits,
         "router_bit": hop_bits + packet_bits,

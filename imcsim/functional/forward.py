@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,7 +25,10 @@ from imcsim.functional.adc import (
     lossless_steps,
 )
 from imcsim.functional.cells import ProgrammedLayer, program
+from imcsim.functional.general_reads import needs_general_reads, read_general
+from imcsim.functional.vector_reads import Conductances, VectorLayer, vector_layer
 from imcsim.mapping import LayerMapping, Mapping
+from imcsim.mapping.placement import largest_code
 from imcsim.network.layers import IMAGE, Layer, Network
 
 Array = npt.NDArray[Any]
@@ -50,6 +54,22 @@ class ChipModel:
     cells: dict[int, ProgrammedLayer]
     adc: dict[int, AdcSettings]
 
+    @cached_property
+    def vectors(self) -> dict[int, VectorLayer | None]:
+        """Every layer laid out for the vector kernel; None where the plain one has to do."""
+        if needs_general_reads(self.mapping):
+            return {m.index: None for m in self.mapping.layers}
+        return {
+            m.index: vector_layer(
+                m,
+                self.mapping.slicing,
+                Conductances(self.cells[m.index].levels),
+                self.cells[m.index].row_conductance,
+                self.adc[m.index],
+            )
+            for m in self.mapping.layers
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class FunctionalResult:
@@ -72,29 +92,39 @@ class FunctionalResult:
 
 def build_model(mapping: Mapping, seed: int, steps: Steps) -> ChipModel:
     """Program a chip instance: variation drawn from `seed`, converters with `steps`."""
-    chip = mapping.chip
-    return _model(mapping, seed, chip.device.variation, steps, (1 << chip.adc.bits) - 1)
+    return _model(mapping, seed, mapping.chip.device.variation, steps, largest_code(mapping))
 
 
 def ideal_model(mapping: Mapping) -> ChipModel:
     """The same mapping without any non-ideality: exact cells, converters that lose nothing."""
-    return _model(mapping, 0, 0.0, lossless_steps(mapping), largest_sum(mapping))
+    return _model(mapping, None, 0.0, lossless_steps(mapping), largest_sum(mapping))
 
 
-def _model(mapping: Mapping, seed: int, variation: float, steps: Steps, max_code: int) -> ChipModel:
+def _model(
+    mapping: Mapping, seed: int | None, variation: float, steps: Steps, max_code: int
+) -> ChipModel:
     cells = {m.index: program(mapping, m, seed, variation) for m in mapping.layers}
     adc = {
-        m.index: adc_settings(mapping, m, steps, max_code, cells[m.index]) for m in mapping.layers
+        m.index: adc_settings(mapping, m, steps, max_code, cells[m.index], seed)
+        for m in mapping.layers
     }
-    return ChipModel(mapping, cells, adc)
+    model = ChipModel(mapping, cells, adc)
+    # Here, before several threads ask for it.
+    assert len(model.vectors) == len(cells)
+    return model
 
 
 def bytes_per_image(network: Network) -> int:
-    """Working memory of one image in a batch: potentials and spikes of all layers; accumulators,
-    padded inputs and kept currents of the largest one."""
+    """Working memory of one image in a batch: potentials and spikes of all layers; accumulators and
+    kept currents of the largest one, and the codes that go into them; windows and lists of the
+    layer with most inputs."""
     neurons = sum(int(np.prod(layer.output_shape)) for layer in network.layers)
     largest = max(int(np.prod(layer.output_shape)) for layer in network.layers)
-    return 5 * neurons + 5 * 4 * largest
+    inputs = max(
+        int(np.prod(network.layers[i].output_shape[1:])) * len(network.layers[i].matrix)
+        for i in network.weight_layers
+    )
+    return 5 * neurons + 5 * 4 * largest + 2 * inputs
 
 
 def run_batch(
@@ -103,6 +133,7 @@ def run_batch(
     timesteps: int,
     observer: Observer | None = None,
     stop: StopRule | None = None,
+    first_image: int = 0,
 ) -> FunctionalResult:
     """Run images for `timesteps` timesteps, or until `stop` lets each one exit.
 
@@ -113,21 +144,30 @@ def run_batch(
     timesteps : T.
     observer : told of every layer's padded inputs and outputs.
     stop : exited images leave the batch at once.
+    first_image : number of the first image in its set; what is drawn in a read depends on it.
     """
-    return _Batch(model, images, timesteps, observer).run(stop)
+    return _Batch(model, images, timesteps, observer, first_image).run(stop)
 
 
 class _Batch:
     """State of one batch: potentials and kept first-layer currents of the images still running."""
 
-    def __init__(self, model: ChipModel, images: Array, timesteps: int, observer: Observer | None):
+    def __init__(
+        self,
+        model: ChipModel,
+        images: Array,
+        timesteps: int,
+        observer: Observer | None,
+        first_image: int,
+    ):
         network = model.mapping.network
         n, layers = len(images), len(network.layers)
         self.model, self.network = model, network
         self.images, self.timesteps, self.observer = images, timesteps, observer
-        self.running = np.arange(n)
+        self.running, self.first_image = np.arange(n), first_image
         self.potentials: dict[int, Array] = {}
         self.kept: dict[int, tuple[Array, Counts]] = {}
+        self.buffer: npt.NDArray[np.int32] = np.empty(0, np.int32)
         self.result = FunctionalResult(
             logits=np.zeros((n, timesteps, network.classes), np.int32),
             simulated=np.zeros(n, np.int64),
@@ -163,7 +203,7 @@ class _Batch:
             else:
                 output = self.weight_layer(t, index, source, outputs)
             outputs.append(output)
-            if not layer.sends_sums:
+            if layer.is_pool:
                 self.result.spikes[self.running, t, index] = output.sum(
                     axis=(1, 2, 3), dtype=np.int64
                 )
@@ -179,11 +219,14 @@ class _Batch:
 
     def weight_layer(self, t: int, index: int, source: Array, outputs: list[Array]) -> Array:
         layer = self.network.layers[index]
-        static = self.network.sees_static_image(index)
+        # Reads without noise give the same currents at every timestep.
+        static = self.network.sees_static_image(index) and (
+            self.model.adc[index].noise is None or self.model.mapping.keeps_currents(index)
+        )
         if static and index in self.kept:
             acc, counts = self.kept[index]
         else:
-            acc, counts = self.crossbars(index, source)
+            acc, counts = self.crossbars(t, index, source)
             if static:
                 self.kept[index] = acc, counts
         if not self.model.mapping.keeps_currents(index):
@@ -198,17 +241,48 @@ class _Batch:
             return acc + layer.bias if layer.bias is not None else acc
         return self.neurons(t, index, acc, outputs)
 
-    def crossbars(self, index: int, source: Array) -> tuple[Array, Counts]:
-        from imcsim.kernels.crossbar import read_crossbars
-
+    def crossbars(self, t: int, index: int, source: Array) -> tuple[Array, Counts]:
         placed = self.model.mapping.of(index)
-        layer, cells, adc = placed.layer, self.model.cells[index], self.model.adc[index]
-        inputs = pad(source, layer.padding)
+        inputs = pad(source, placed.layer.padding)
         if self.observer is not None:
             self.observer.layer_input(placed, inputs)
-        n, (c_out, height, width) = len(inputs), layer.output_shape
-        out = np.empty((n, height, width, c_out), np.int32)
+        if needs_general_reads(self.model.mapping):
+            cells, adc = self.model.cells[index], self.model.adc[index]
+            numbers = self.first_image + self.running
+            return read_general(self.model.mapping, placed, cells, adc, inputs, numbers, t)
+        n, (c_out, height, width) = len(inputs), placed.layer.output_shape
+        out = self.accumulators(index, (n, height, width, c_out))
         counts = np.empty((n, len(MEASURED_ACTIONS)), np.int64)
+        vectors = self.model.vectors[index]
+        if vectors is not None:
+            vectors.read(inputs, out, counts)
+        else:
+            self.plain_crossbars(placed, inputs, out, counts)
+        # Every column block sees the same word lines; the conductance already covers all columns.
+        columns = placed.crossbars_per_row_block
+        return out, counts * np.array([columns, 1, columns])
+
+    def accumulators(self, index: int, shape: tuple[int, ...]) -> npt.NDArray[np.int32]:
+        """Where a layer's currents go: into one buffer for all, unless they outlive the layer. New
+        memory costs more than filling it."""
+        layer = self.network.layers[index]
+        if not layer.spikes or self.network.sees_static_image(index):
+            return np.empty(shape, np.int32)
+        size = int(np.prod(shape))
+        if self.buffer.size < size:
+            self.buffer = np.empty(size, np.int32)
+        return self.buffer[:size].reshape(shape)
+
+    def plain_crossbars(
+        self, placed: LayerMapping, inputs: Array, out: Array, counts: Counts
+    ) -> None:
+        from imcsim.kernels.crossbar import read_crossbars
+
+        layer, cells, adc = (
+            placed.layer,
+            self.model.cells[placed.index],
+            self.model.adc[placed.index],
+        )
         read_crossbars(
             inputs, layer.input_bits, layer.input_signed, layer.window, layer.stride,
             placed.crossbar_rows, cells.levels, cells.row_conductance,
@@ -219,34 +293,37 @@ class _Batch:
         # Codes are worth sixteenths of a level: round to whole accumulator LSB, once per window.
         out += ONE_LEVEL // 2
         out >>= FRACTION_BITS
-        # Every column block sees the same word lines; the conductance already covers all columns.
-        return out, counts * np.array([placed.col_blocks, 1, placed.col_blocks])
 
     def neurons(self, t: int, index: int, acc: Array, outputs: list[Array]) -> Array:
-        from imcsim.kernels.lif import lif_step
+        from imcsim.kernels.lif import fits_32_bits, lif_step, lif_step_32
 
         layer, neuron = self.network.layers[index], self.network.neuron
         assert layer.threshold is not None and layer.bias is not None
-        channels = layer.output_shape[0]
+        n, channels = len(acc), layer.output_shape[0]
         if index not in self.potentials:
             wide = np.int32 if neuron.membrane_bits <= 32 else np.int64
             self.potentials[index] = np.zeros(acc.shape, wide)
-        identity: Array = np.zeros((0, channels), np.uint8)
+        identity: Array = np.zeros((0, 1, channels), np.uint8)
         current: Array = np.zeros(channels, np.int32)
         if layer.residual is not None and not self.network.layers[layer.residual].sends_sums:
             assert layer.residual_current is not None
-            identity = np.ascontiguousarray(outputs[layer.residual]).reshape(-1, channels)
+            identity = np.ascontiguousarray(outputs[layer.residual]).reshape(n, -1, channels)
             current = layer.residual_current
+        largest = int(np.abs(layer.bias.astype(np.int64)).max() + np.abs(current).max())
+        fits = fits_32_bits(
+            channels, neuron.leak_multiplier, neuron.fraction_bits, neuron.membrane_bits, largest
+        )
         spikes = np.empty(acc.shape, np.uint8)
-        for i, image in enumerate(self.running):
-            positions = acc[i].size // channels
-            part = slice(i * positions, (i + 1) * positions)
-            self.result.saturations[image, t, index] = lif_step(
-                self.potentials[index][i].reshape(-1, channels), acc[i].reshape(-1, channels),
-                identity[part] if len(identity) else identity, current, layer.threshold, layer.bias,
-                neuron.leak_multiplier, neuron.leak_shift, neuron.fraction_bits,
-                neuron.membrane_bits, neuron.reset == "hard", spikes[i].reshape(-1, channels),
-            )  # fmt: skip
+        saturated, sent = np.empty(n, np.int64), np.empty(n, np.int64)
+        (lif_step_32 if fits else lif_step)(
+            self.potentials[index].reshape(n, -1, channels), acc.reshape(n, -1, channels),
+            identity, current, layer.threshold, layer.bias,
+            neuron.leak_multiplier, neuron.leak_shift, neuron.fraction_bits,
+            neuron.membrane_bits, neuron.reset == "hard", spikes.reshape(n, -1, channels),
+            saturated, sent,
+        )  # fmt: skip
+        self.result.saturations[self.running, t, index] = saturated
+        self.result.spikes[self.running, t, index] = sent
         return spikes
 
 
@@ -262,9 +339,12 @@ def sums_scratch(mapping: Mapping, cells: ProgrammedLayer) -> Array:
 
 def pad(source: Array, padding: int) -> Array:
     """Zero-pad height and width; contiguous in any case."""
-    if padding:
-        source = np.pad(source, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    return np.ascontiguousarray(source)
+    if not padding:
+        return np.ascontiguousarray(source)
+    n, height, width, channels = source.shape
+    padded = np.zeros((n, height + 2 * padding, width + 2 * padding, channels), source.dtype)
+    padded[:, padding:-padding, padding:-padding] = source
+    return padded
 
 
 def pool(source: Array, layer: Layer) -> Array:

@@ -66,7 +66,8 @@ def run_images(
     """
 
     def work(part: slice) -> FunctionalResult:
-        result = run_batch(model, images[part], timesteps, stop=stop(part) if stop else None)
+        rule = stop(part) if stop else None
+        result = run_batch(model, images[part], timesteps, stop=rule, first_image=part.start)
         if progress is not None:
             progress(part.stop - part.start)
         return result

@@ -40,11 +40,9 @@ class CrossbarUnit:
     @classmethod
     def of(cls, chip: Chip) -> CrossbarUnit:
         values, adc = chip.technology, SarAdc.of(chip)
-        rows, cols, mux = chip.crossbar.rows, chip.crossbar.cols, chip.adc.columns_per_adc
-        groups = chip.adcs_per_crossbar
-        slices = chip.cells_per_weight // (
-            2 if chip.mapping.signed_weights == "differential" else 1
-        )
+        rows, cols, mux = chip.crossbar.rows, chip.crossbar.cols, chip.conversions_per_adc
+        groups, conversions = chip.adcs_per_crossbar, chip.conversions_per_read
+        slices = 1 if chip.mapping.slices == "separate" else chip.slices_per_weight
         adder, register = values.adder_bit_j.value, values.register_bit_j.value
         stored = chip.adc.bits + slices
         return cls(
@@ -54,8 +52,8 @@ class CrossbarUnit:
             switch_clock_j=mux * rows * values.input_switch_clock_j.value,
             switch_drive_j=mux * values.input_switch_drive_j.value,
             mux_j=cols * values.column_mux_j.value + mux * values.mux_decoder_j.value,
-            adc_idle_j=cols * adc.idle_energy_j,
-            adc_busy_j=cols * (adc.energy_j - adc.idle_energy_j),
+            adc_idle_j=conversions * adc.idle_energy_j,
+            adc_busy_j=conversions * (adc.energy_j - adc.idle_energy_j),
             # NeuroSim: adder of the code's width, half of the register's bits toggle.
             shift_add_j=chip.adc.bits * adder + 0.5 * stored * register,
             area_m2={

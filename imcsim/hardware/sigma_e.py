@@ -28,7 +28,7 @@ from imcsim.errors import MappingError
 from imcsim.hardware.clock import cycles_of
 
 if TYPE_CHECKING:
-    from imcsim.chip.schema import SigmaE
+    from imcsim.chip.sections import SigmaE
     from imcsim.chip.technology import Technology
 
 WORD_BITS = 16

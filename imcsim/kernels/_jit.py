@@ -16,3 +16,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 kernel: Callable[[F], F] = numba.njit(cache=True, error_model="numpy", fastmath=False, nogil=True)
 """Compile a function of arrays and scalars; ``NUMBA_DISABLE_JIT=1`` leaves it plain Python."""
+
+inlined: Callable[[F], F] = numba.njit(
+    cache=True, error_model="numpy", fastmath=False, nogil=True, forceinline=True
+)
+"""The same, made part of every kernel that calls it: passing a dozen arrays costs more than a short
+inner loop."""

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from imcsim.chip import Chip
 from imcsim.errors import MappingError
-from imcsim.mapping.slicing import Slicing, slicing_of
+from imcsim.mapping.slicing import Slicing, check_weights, slicing_of
+from imcsim.mapping.word_lines import matrix_rows, row_starts
 from imcsim.network.layers import IMAGE, Layer, Network
 
 LOGIT_BITS = 32
@@ -21,8 +22,8 @@ LOGIT_BITS = 32
 class LayerMapping:
     """One layer's crossbars, counted from 0 within the layer.
 
-    Crossbars are numbered down the row blocks first (``crossbar = column block · row blocks + row
-    block``), so that neighbours in a PE add up to the same outputs.
+    Crossbars are numbered down the row blocks first (``crossbar = (column block · arrays per weight
+    + array) · row blocks + row block``), so that neighbours in a PE add up to the same outputs.
     """
 
     index: int
@@ -30,21 +31,55 @@ class LayerMapping:
     layer: Layer
     rows: int
     """Word lines in all: k_h·k_w·c_in."""
-    row_blocks: int
+    row_order: str
+    """Order of the word lines; see `imcsim.mapping.word_lines`."""
+    row_starts: tuple[int, ...]
+    """First word line of every row block, ascending."""
     col_blocks: int
     weights_per_crossbar: int
-    """Whole weights side by side on one crossbar: ⌊columns / cells per weight⌋."""
+    """Weights (or slices of them) side by side on one crossbar: ⌊columns / columns of one⌋, less
+    one for a reference column."""
+    arrays_per_weight: int
+    """Crossbars over which a weight is spread: 1, or one for each of its slices."""
     crossbar_rows: int
+    rows_per_read: int
+    """Word lines driven at once."""
     crossbars_per_pe: int
     pes_per_tile: int
     first_tile: int
     """Home tile: where the partial sums of the layer meet and its neurons live."""
     cells_per_weight: int
     crossbar_cells: int
+    largest_weight: int
+
+    @property
+    def row_blocks(self) -> int:
+        return len(self.row_starts)
+
+    @property
+    def crossbars_per_row_block(self) -> int:
+        """Crossbars that see the same inputs."""
+        return self.col_blocks * self.arrays_per_weight
 
     @property
     def crossbars(self) -> int:
-        return self.row_blocks * self.col_blocks
+        return self.row_blocks * self.crossbars_per_row_block
+
+    @property
+    def block_rows(self) -> npt.NDArray[np.int64]:
+        """int64 (row blocks,): word lines in use."""
+        return np.diff((*self.row_starts, self.rows))
+
+    @cached_property
+    def matrix_rows(self) -> npt.NDArray[np.int64]:
+        """int64 (rows,): row of the layer's matrix on each word line."""
+        return matrix_rows(self.layer, self.row_order)
+
+    @cached_property
+    def reads_per_bit(self) -> int:
+        """Reads of a crossbar for one input bit: groups of `rows_per_read` word lines. The
+        crossbars of a layer step together, so a last one with fewer rows has idle reads."""
+        return -(-int(self.block_rows.max()) // self.rows_per_read)
 
     @property
     def pes(self) -> int:
@@ -65,13 +100,14 @@ class LayerMapping:
 
     @property
     def reads(self) -> int:
-        """Crossbar reads of one timestep: windows × crossbars × serial input bits."""
-        return self.positions * self.crossbars * self.layer.input_bits
+        """Crossbar reads of one timestep: windows × crossbars × serial input bits × groups of
+        rows."""
+        return self.reads_one_bit * self.layer.input_bits
 
     @property
     def reads_one_bit(self) -> int:
         """The same if every input were one bit wide."""
-        return self.positions * self.crossbars
+        return self.positions * self.crossbars * self.reads_per_bit
 
     @property
     def utilisation(self) -> float:
@@ -81,10 +117,10 @@ class LayerMapping:
 
     @cached_property
     def partial_sum_bits(self) -> int:
-        """Width that holds any sum of the layer exactly: Σ |w|·|x| ≤ rows·127·max|x|, plus the
+        """Width that holds any sum of the layer exactly: Σ |w|·|x| ≤ rows·max|w|·max|x|, plus the
         sign."""
         largest = max(-self.layer.input_min, self.layer.input_max)
-        return (self.rows * 127 * largest).bit_length() + 1
+        return (self.rows * self.largest_weight * largest).bit_length() + 1
 
     @cached_property
     def pe_of_crossbar(self) -> npt.NDArray[np.int64]:
@@ -110,22 +146,27 @@ class LayerMapping:
     def pe_rows(self) -> npt.NDArray[np.int64]:
         """int64 (pes,): distinct word-line inputs that a PE needs per window."""
         row_block = np.arange(self.crossbars) % self.row_blocks
-        rows = np.minimum(self.crossbar_rows, self.rows - row_block * self.crossbar_rows)
         wanted = np.zeros((self.pes, self.row_blocks), np.int64)
-        wanted[self.pe_of_crossbar, row_block] = rows
+        wanted[self.pe_of_crossbar, row_block] = self.block_rows[row_block]
         distinct: npt.NDArray[np.int64] = wanted.sum(axis=1)
         return distinct
+
+    @cached_property
+    def crossbar_outputs(self) -> npt.NDArray[np.int64]:
+        """int64 (crossbars,): weights side by side, each with a sum per window."""
+        first = self._col_block * self.weights_per_crossbar
+        return np.minimum(self.weights_per_crossbar, self.c_out - first)
+
+    @property
+    def _col_block(self) -> npt.NDArray[np.int64]:
+        return np.arange(self.crossbars) // (self.row_blocks * self.arrays_per_weight)
 
     def _outputs(
         self, group_of_crossbar: npt.NDArray[np.int64], groups: int
     ) -> npt.NDArray[np.int64]:
-        col_block = np.arange(self.crossbars) // self.row_blocks
-        present = np.zeros((groups, self.col_blocks), bool)
-        present[group_of_crossbar, col_block] = True
-        first = np.arange(self.col_blocks) * self.weights_per_crossbar
-        sums: npt.NDArray[np.int64] = present @ np.minimum(
-            self.weights_per_crossbar, self.c_out - first
-        )
+        wanted = np.zeros((groups, self.col_blocks), np.int64)
+        wanted[group_of_crossbar, self._col_block] = self.crossbar_outputs
+        sums: npt.NDArray[np.int64] = wanted.sum(axis=1)
         return sums
 
 
@@ -197,43 +238,51 @@ class Mapping:
 def map_network(network: Network, chip: Chip) -> Mapping:
     """Place every weight layer on whole tiles, in order.
 
-    Rows are cut every `crossbar.rows` word lines, columns into whole weights of ⌈8 / cell bits⌉
-    cells (twice that for differential weights); a layer starts at a new tile, as in NeuroSim and in
-    the paper's Sec. III-B.
+    Rows are cut every `crossbar.rows` word lines, columns into whole weights (with
+    ``mapping.slices: separate``, into whole slices of one significance); a layer starts at a new
+    tile, as in NeuroSim and in the paper's Sec. III-B.
 
     Raises
     ------
     MappingError
-        If tiles, membrane width, membrane memory, current memory or FIFOs do not suffice; the line
-        says by how much.
+        If weight bits, tiles, membrane width, membrane memory, current memory or FIFOs do not
+        suffice; the line says by how much.
     """
     slicing = slicing_of(chip)
-    per_weight = len(slicing.planes)
+    check_weights(network, slicing)
     placed: list[LayerMapping] = []
     tile = 0
     for index in network.weight_layers:
-        layer = network.layers[index]
-        rows = layer.matrix.shape[0]
-        weights = chip.crossbar.cols // per_weight
-        mapping = LayerMapping(
-            index=index,
-            layer=layer,
-            rows=rows,
-            row_blocks=-(-rows // chip.crossbar.rows),
-            col_blocks=-(-layer.output_shape[0] // weights),
-            weights_per_crossbar=weights,
-            crossbar_rows=chip.crossbar.rows,
-            crossbars_per_pe=chip.pe.crossbars,
-            pes_per_tile=chip.tile.pes,
-            first_tile=tile,
-            cells_per_weight=per_weight,
-            crossbar_cells=chip.crossbar.rows * chip.crossbar.cols,
-        )
-        placed.append(mapping)
-        tile += mapping.tiles
+        placed.append(_place(index, network.layers[index], chip, slicing, tile))
+        tile += placed[-1].tiles
     result = Mapping(chip=chip, network=network, slicing=slicing, layers=tuple(placed))
     _check_fit(result)
     return result
+
+
+def _place(index: int, layer: Layer, chip: Chip, slicing: Slicing, first_tile: int) -> LayerMapping:
+    """One layer on crossbars of its own, from `first_tile` on."""
+    arrays = slicing.slices if chip.mapping.slices == "separate" else 1
+    weights = chip.crossbar.cols // (len(slicing.planes) // arrays) - slicing.has_reference
+    order = chip.mapping.row_order
+    return LayerMapping(
+        index=index,
+        layer=layer,
+        rows=layer.matrix.shape[0],
+        row_order=order,
+        row_starts=row_starts(layer, order, chip.crossbar.rows),
+        col_blocks=-(-layer.output_shape[0] // weights),
+        weights_per_crossbar=weights,
+        arrays_per_weight=arrays,
+        crossbar_rows=chip.crossbar.rows,
+        rows_per_read=chip.rows_per_read,
+        crossbars_per_pe=chip.pe.crossbars,
+        pes_per_tile=chip.tile.pes,
+        first_tile=first_tile,
+        cells_per_weight=len(slicing.planes),
+        crossbar_cells=chip.crossbar.rows * chip.crossbar.cols,
+        largest_weight=slicing.largest_weight,
+    )
 
 
 def line_buffer_bytes(layer: Layer) -> int:
@@ -280,15 +329,23 @@ def _check_fit(mapping: Mapping) -> None:
     _check_bytes("chip.global_buffer_bytes", image, chip.chip.global_buffer_bytes, "one image")
 
 
-def crossbar_sum_bits(mapping: Mapping, layer: Layer) -> int:
-    """Width of a sum that leaves a crossbar's shift-and-add: codes over all slices and input bits,
-    and a sign."""
-    planes = mapping.slicing.planes
-    codes = (1 << mapping.chip.adc.bits) - 1
-    largest = codes * sum(plane.factor for plane in planes if plane.sign > 0)
-    largest *= (1 << layer.input_bits) - 1
-    negative = layer.input_signed or any(plane.sign < 0 for plane in planes)
-    return largest.bit_length() + negative
+def crossbar_sum_bits(mapping: Mapping, placed: LayerMapping) -> int:
+    """Width of a sum that leaves a crossbar's shift-and-add: codes over all its slices, input bits
+    and groups of rows, and a sign. Slices in separate crossbars are shifted where they are
+    added."""
+    slicing, layer = mapping.slicing, placed.layer
+    shifts = {plane.shift for plane in slicing.planes}
+    factors = sum(1 << shift for shift in shifts) if placed.arrays_per_weight == 1 else 1
+    largest = largest_code(mapping) * factors
+    largest *= ((1 << layer.input_bits) - 1) * placed.reads_per_bit
+    signed_codes = slicing.signed_weights != "offset"
+    return largest.bit_length() + (layer.input_signed or signed_codes)
+
+
+def largest_code(mapping: Mapping) -> int:
+    """Largest ADC code: 2^bits − 1; one bit less where codes have a sign."""
+    bits = mapping.chip.adc.bits - mapping.slicing.subtracts_currents
+    return (1 << bits) - 1
 
 
 def first_current_bytes(mapping: Mapping) -> int:

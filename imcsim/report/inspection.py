@@ -6,6 +6,7 @@ from typing import Any
 
 from imcsim.chip import Chip
 from imcsim.energy import price_chip
+from imcsim.functional.adc_report import adc_report
 from imcsim.mapping import map_network
 from imcsim.network import Workload
 from imcsim.report.terminal import console, counted, label, plain_table
@@ -24,9 +25,9 @@ def print_chip(chip: Chip) -> None:
         f"{counted(crossbars, 'crossbar')} of {chip.crossbar.rows} × {chip.crossbar.cols} cells"
     )
     out.print(
-        f"{chip.device.bits}-bit {chip.device.type} cells, {chip.cells_per_weight} per weight "
-        f"(signed by {chip.mapping.signed_weights}), variation {100 * chip.device.variation:g} % "
-        f"({chip.device.variation_model} model)"
+        f"{chip.device.bits}-bit {chip.device.type} cells, {chip.cells_per_weight} per weight of "
+        f"{chip.mapping.weight_bits} bits (signed by {_coding(chip)}), "
+        f"variation {100 * chip.device.variation:g} % ({chip.device.variation_model} model)"
     )
     out.print(
         f"{counted(chip.adcs_per_crossbar, 'ADC')} of {chip.adc.bits} bits ({chip.adc.type}) per "
@@ -43,6 +44,20 @@ def print_chip(chip: Chip) -> None:
     out.print(
         "\ncrossbars' leakage includes their drivers, multiplexers and shift-and-add; the SAR fit "
         "has none"
+    )
+
+
+def _coding(chip: Chip) -> str:
+    """How signs are stored and which keys differ from the plain mapping."""
+    rules = chip.mapping
+    words = {
+        "currents subtracted": rules.subtract == "analog",
+        "slices in separate crossbars": rules.slices == "separate",
+        f"rows by {rules.row_order}": rules.row_order != "channel",
+        f"{chip.rows_per_read} rows per read": chip.rows_per_read < chip.crossbar.rows,
+    }
+    return ", ".join(
+        [rules.signed_weights.replace("_", " "), *(w for w, on in words.items() if on)]
     )
 
 
@@ -138,4 +153,31 @@ def print_mapping(chip: Chip, workload: Workload) -> None:
         "\nwindows: positions at which the layer's weights are applied"
         "\nreads: crossbar reads per timestep; 1-bit reads: if every input had a single bit"
         f"\n{mapping.tiles:,} of the chip's {counted(chip.tiles, 'tile')} hold weights"
+    )
+
+
+def print_adc(chip: Chip, workload: Workload) -> None:
+    """What a chip's converters make of a workload's calibration images, by layer and slice."""
+    mapping, out = map_network(workload.network, chip), console()
+    images = workload.calibration_images[: chip.adc.calibration_images]
+    table = plain_table(
+        "layer", "slice", "step", "full scale", "largest sum", "clipped", "error rms", "error mean"
+    )
+    for found in adc_report(mapping, images, workload.network.timesteps):
+        sign = "" if found.plane.sign > 0 else "−"
+        table.add_row(
+            found.layer, f"{sign}2^{found.plane.shift}", f"{found.step_levels:g}",
+            f"{found.full_scale_levels:g}", str(found.largest_levels),
+            f"{100 * found.clipped:.3f} %", f"{found.error_rms_levels:.3f}",
+            f"{found.error_mean_levels:+.3f}",
+        )  # fmt: skip
+    out.print(
+        f"{workload.name} on {chip.name}: {chip.adc.bits}-bit converters, range {chip.adc.range}, "
+        f"{counted(len(images), 'calibration image')}\n"
+    )
+    out.print(table)
+    out.print(
+        "\nsteps, sums and errors in cell levels, with ideal cells; slice: what a level is worth"
+        "\nclipped: share of the conversions beyond the largest code"
+        "\nerror: code × step − sum, over all conversions"
     )

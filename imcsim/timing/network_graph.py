@@ -271,8 +271,8 @@ class _LayerTasks:
         return written, first, last
 
     def read(self, loads: Ids) -> Ids:
-        """Bit-serial reads of every crossbar: int64 (w, crossbars), the transfer of each crossbar's
-        sums."""
+        """Bit-serial reads of every crossbar, group of rows by group of rows: int64 (w, crossbars),
+        the transfer of each crossbar's sums."""
         placed, chip, graph = self.placed, self.chip, self.graph
         layer, crossbars = placed.layer, placed.crossbars
         bits = layer.input_bits
@@ -282,9 +282,10 @@ class _LayerTasks:
             (placed.positions, bits, placed.pes),
         )  # fmt: skip
         graph.edges(loads[:, None], offered)
-        ids = self.read_tasks(bits)
+        groups = placed.reads_per_bit
+        ids = self.read_tasks(bits * groups)
         reads, converted, added = (ids[:, :, step:-1:3].swapaxes(1, 2) for step in range(3))
-        graph.edges(offered[:, :, self.pe_of_crossbar], reads)
+        graph.edges(np.repeat(offered[:, :, self.pe_of_crossbar], groups, axis=1), reads)
         graph.edges(reads, converted)
         graph.edges(converted, added)
         # Bit lines hold their sums until the last column is converted; the next read waits.
@@ -295,28 +296,25 @@ class _LayerTasks:
         graph.edges(added, up[:, None])
         return up
 
-    def read_tasks(self, bits: int) -> Ids:
-        """int64 (w, crossbars, 3·bits + 1): per bit the array, its ADCs and its shift-and-add; then
-        the transfer of the sums. They are numbered side by side because the engine runs them in
-        close succession: that is a fifth faster than one kind after the other."""
+    def read_tasks(self, reads: int) -> Ids:
+        """int64 (w, crossbars, 3·reads + 1): per read the array, its ADCs and its shift-and-add;
+        then the transfer of the sums. They are numbered side by side because the engine runs them
+        in close succession: that is a fifth faster than one kind after the other."""
         placed, chip, graph = self.placed, self.chip, self.graph
         crossbars = placed.crossbars
-        numbers = np.arange(crossbars)
         units = graph.unit_groups(("crossbar", "adc", "shift_add"), crossbars)
         rise = graph.resources("pe_htree", placed.pes) + self.pe_of_crossbar
-        first_output = numbers // placed.row_blocks * placed.weights_per_crossbar
-        outputs = np.minimum(placed.weights_per_crossbar, placed.c_out - first_output)
-        width = crossbar_sum_bits(self.whole.mapping, placed.layer)
-        converting = chip.adc.columns_per_adc * conversion_cycles(chip)
+        width = crossbar_sum_bits(self.whole.mapping, placed)
+        converting = chip.conversions_per_adc * conversion_cycles(chip)
         settling = cycles_of(chip.crossbar.settle_s, chip.chip.clock_hz, "crossbar.settle_s")
         # One cycle for the last code; the others are added while the next column is converted.
-        cycles = [settling, converting, 1] * bits
-        rising = _cycles(outputs * width, chip.pe.htree_bits)
+        cycles = [settling, converting, 1] * reads
+        rising = _cycles(placed.crossbar_outputs * width, chip.pe.htree_bits)
         return graph.tasks(
             self.index,
-            np.column_stack([np.tile(units, bits), rise]),
+            np.column_stack([np.tile(units, reads), rise]),
             np.column_stack([np.tile(cycles, (crossbars, 1)), rising]),
-            (placed.positions, crossbars, 3 * bits + 1),
+            (placed.positions, crossbars, 3 * reads + 1),
         )
 
     def accumulate(self, up: Ids) -> Ids:

@@ -139,7 +139,7 @@ def test_a_description_may_have_several_lines_but_not_a_name() -> None:
         ("type: sar", "type: SAR", "adc.type: must be sar (got 'SAR'); did you mean sar?"),
         ("model: packet", "model: 5", "noc.model: must be packet (got 5)"),
         ("signed_weights: offset", "signed_weights: ofset", "mapping.signed_weights: must be one of"
-         " offset, differential (got 'ofset'); did you mean offset?"),
+         " offset, offset_column, differential (got 'ofset'); did you mean offset?"),
         ("word_bits: 16", "word_bits: 12", "sigma_e.word_bits: must be 16 (got 12)"),
         ("name: rram64", "name: 64", "name: must be text (got 64); put it in quotes"),
         ("name: rram64", "name: ''", "name: must be text (got '')"),
@@ -213,7 +213,7 @@ def test_a_key_of_another_section_is_pointed_there(tmp_path: Path) -> None:
 def test_an_unknown_key_like_no_other_is_reported_with_all_of_the_section(tmp_path: Path) -> None:
     path = changed(tmp_path, (f"  {ROWS}", f"  qqq: 8\n  {ROWS}"))
     assert fault(path).endswith(
-        "crossbar.qqq: unknown key; crossbar has rows, cols, read_v, settle_s, skip"
+        "crossbar.qqq: unknown key; crossbar has rows, cols, read_v, settle_s, skip, rows_per_read"
     )
 
 
@@ -268,7 +268,8 @@ def test_all_faults_are_reported_at_once_in_the_order_of_their_lines(tmp_path: P
         "  bitz: 5}\n"
     )
     assert faults(path, ["noc.modle=packet"]) == [
-        "chip.yaml:1:1: mapping: missing section with signed_weights, row_order",
+        "chip.yaml:1:1: mapping: missing section with signed_weights, row_order,"
+        " subtract, weight_bits, slices",
         "chip.yaml:1:1: lif: missing section with membrane_bits, membrane_memory_bytes, lanes",
         "chip.yaml:1:1: noc: missing section with model, flit_bits, router_cycles",
         "chip.yaml:1:1: sigma_e: missing section with sigma_lut_bytes, entropy_lut_bytes,"
@@ -407,7 +408,8 @@ def test_an_option_can_give_what_the_file_misses(tmp_path: Path) -> None:
         ("adc.bits.high=5", "unknown key; did you mean adc.bits?"),
         ("qqqqqq=5", "unknown key"),
         ("adc=5", "a section, not a key; its keys are type, bits, columns_per_adc, percentile,"
-         " calibration_images"),
+         " calibration_images, range, step_levels, rounding, offset_sigma_levels, gain_sigma,"
+         " noise_sigma_levels"),
         ("adc.bits", "must look like KEY=VALUE, for example adc.bits=5"),
         ("=5", "must look like KEY=VALUE, for example adc.bits=5"),
         ("adc.bits=", "must be a whole number from 1 to 12 (got nothing)"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -119,3 +121,66 @@ def test_ranges_are_those_of_exact_cells() -> None:
         for v in (0.0, 0.5)
     )
     assert {i: s.tolist() for i, s in exact.items()} == {i: s.tolist() for i, s in noisy.items()}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"mapping.row_order": "flat"},
+        {"mapping.row_order": "position"},
+        {"crossbar.rows_per_read": 5},
+        {"mapping.signed_weights": "offset_column"},
+        {"device.off_current": "digital"},
+        {"mapping.signed_weights": "differential", "mapping.subtract": "analog"},
+    ],
+)
+def test_other_mappings_are_calibrated_on_what_their_converters_see(
+    overrides: dict[str, Any],
+) -> None:
+    network = max_pool_network(seed=16)
+    chip = rram64(SMALL | {"device.on_off_ratio": 16.0} | overrides)
+    mapping = map_network(network, chip)
+    images = random_images(network, 2)
+    ranges = observe_ranges(mapping, images, network.timesteps)
+    outputs = run_reference(network, images, record=True).outputs
+    assert outputs is not None
+    encoded = network.encode(images)  # a static image is read once
+    for m in mapping.layers:
+        inputs = encoded if m.layer.source == IMAGE else outputs[m.layer.source]
+        expected = np.zeros_like(ranges.histogram(m.index))
+        for block, sizes in enumerate(seen_sizes(mapping, m, inputs)):
+            for k in range(len(expected[block])):
+                np.add.at(expected[block, k], sizes[:, k].ravel(), 1)
+        np.testing.assert_array_equal(ranges.histogram(m.index), expected)
+
+
+def seen_sizes(
+    mapping: Mapping, placed: LayerMapping, inputs: npt.NDArray[np.integer]
+) -> list[Sums]:
+    """By row block, (reads, conversions, columns): what converters see, word line by word line."""
+    layer, pad = placed.layer, placed.layer.padding
+    weights = layer.matrix
+    if mapping.slicing.has_reference:
+        weights = np.hstack([weights, np.zeros((placed.rows, placed.col_blocks), np.int8)])
+    levels = slice_weights(weights[placed.matrix_rows], mapping.slicing).astype(np.int64)
+    frames = inputs.reshape(-1, *layer.input_shape).astype(np.int64)
+    fed = np.concatenate([
+        windows(np.pad(f, ((0, 0), (pad, pad), (pad, pad))).transpose(1, 2, 0), layer.window,
+                layer.stride).reshape(-1, placed.rows)
+        for f in frames
+    ])[:, placed.matrix_rows]  # fmt: skip
+    bits = np.concatenate([fed >> bit & 1 for bit in range(layer.input_bits)])
+    found = []
+    for top, rows in zip(placed.row_starts, placed.block_rows, strict=True):
+        groups = []
+        for first in range(top, top + rows, placed.rows_per_read):
+            part = slice(first, min(first + placed.rows_per_read, top + rows))
+            sums = np.tensordot(bits[:, part], levels[part], axes=1)
+            if mapping.chip.mapping.subtract == "analog":
+                sums = np.abs(sums[:, ::2] - sums[:, 1::2])
+            elif mapping.chip.device.off_current == "digital":
+                # 15 / (16 − 1): one level per active row.
+                sums = sums + bits[:, part].sum(axis=1)[:, None, None]
+            groups.append(sums)
+        found.append(np.concatenate(groups))
+    return found

@@ -109,8 +109,9 @@ def test_few_images_are_shared_among_all_workers() -> None:
 def test_too_little_memory_is_refused() -> None:
     network = max_pool_network()
     one = bytes_per_image(network)
-    # 5 bytes for each of 180 + 45 + 63 + 4 outputs, 20 for each of the largest layer's.
-    assert one == 5 * 292 + 20 * 180
+    # 5 bytes for each of 180 + 45 + 63 + 4 outputs, 20 for each of the largest layer's, 2 for each
+    # of the 18 inputs of conv1's 36 windows.
+    assert one == 5 * 292 + 20 * 180 + 2 * 36 * 18
     with pytest.raises(UsageError) as caught:
         batch_size(network, images=10, jobs=2, memory_bytes=one)
     assert str(caught.value) == (

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from imcsim.chip.schema import SigmaE
+from imcsim.chip.sections import SigmaE
 from imcsim.chip.technology import Technology
 from imcsim.errors import MappingError
 from imcsim.hardware.sigma_e import SigmaEModule

@@ -13,7 +13,7 @@ from imcsim.kernels.crossbar import _convert, column_sum_histogram, read_crossba
 from imcsim.mapping.slicing import Plane, Slicing, slice_weights
 from tests.reference.crossbar import read_layer, windows
 
-CROSSSIM = Path(__file__).with_name("data") / "crosssim.npz"
+CROSSSIM = Path(__file__).parents[1] / "validation" / "data" / "crosssim.npz"
 TWO_NIBBLES = Slicing(4, "offset", (Plane(1, 4), Plane(1, 0)))
 PAIRS = Slicing(4, "differential", (Plane(1, 4), Plane(-1, 4), Plane(1, 0), Plane(-1, 0)))
 

@@ -7,23 +7,30 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imcsim.kernels.lif import lif_step
+from imcsim.kernels.lif import LANES, fits_32_bits, lif_step, lif_step_32
 
 
 def step(
     u: Any, acc: Any, *, threshold: int = 100, bias: int = 0, multiplier: int = 1, shift: int = 1,
     fraction: int = 0, width: int = 16, hard: bool = True, identity: Any = None, current: int = 0,
+    channels: int = 1, kernel: Any = lif_step,
 ) -> tuple[list[int], list[int], int]:  # fmt: skip
-    """One timestep of independent neurons of one channel: potentials, spikes, saturations."""
-    potentials = np.array(u, np.int32).reshape(-1, 1)
+    """One timestep of independent neurons: potentials, spikes, saturations; checks the number of
+    spikes. The neurons stand side by side in `channels` channels."""
+    shape = (1, -1, channels)
+    potentials = np.array(u, np.int32).reshape(shape)
     spikes = np.full(potentials.shape, 9, np.uint8)
-    shortcut = np.zeros((0, 1), np.uint8) if identity is None else np.array(identity, np.uint8)
-    saturated = lif_step(
-        potentials, np.array(acc, np.int32).reshape(-1, 1), shortcut.reshape(-1, 1),
-        np.array([current], np.int32), np.array([threshold], np.int32), np.array([bias], np.int32),
-        multiplier, shift, fraction, width, hard, spikes,
+    shortcut = np.zeros((0, 1, channels), np.uint8)
+    if identity is not None:
+        shortcut = np.array(identity, np.uint8).reshape(shape)
+    saturated, sent = np.full(1, 9, np.int64), np.full(1, 9, np.int64)
+    kernel(
+        potentials, np.array(acc, np.int32).reshape(shape), shortcut,
+        *(np.full(channels, value, np.int32) for value in (current, threshold, bias)),
+        multiplier, shift, fraction, width, hard, spikes, saturated, sent,
     )  # fmt: skip
-    return potentials.ravel().tolist(), spikes.ravel().tolist(), saturated
+    assert sent[0] == spikes.sum()
+    return potentials.ravel().tolist(), spikes.ravel().tolist(), int(saturated[0])
 
 
 def twin(
@@ -83,6 +90,54 @@ def test_the_kernel_equals_unbounded_integer_arithmetic(
     assert found == (
         [e[0] for e in expected], [e[1] for e in expected], sum(e[2] for e in expected)
     )  # fmt: skip
+
+
+@settings(max_examples=150)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    leak=st.sampled_from([(1, 0), (1, 1), (3, 2), (7, 3), (255, 8)]),
+    fraction=st.integers(0, 16),
+    width=st.integers(4, 20),
+    hard=st.booleans(),
+    shift=st.sampled_from([0, 12, 26]),
+    with_identity=st.booleans(),
+    currents=st.tuples(st.integers(-1000, 1000), st.integers(-1000, 1000)),
+)
+def test_vectors_of_neurons_do_what_single_ones_do(
+    seed: int,
+    leak: tuple[int, int],
+    fraction: int,
+    width: int,
+    hard: bool,
+    shift: int,
+    with_identity: bool,
+    currents: tuple[int, int],
+) -> None:
+    rng = np.random.default_rng(seed)
+    highest = 2 ** (width - 1) - 1
+    shape = (3, 2 * LANES)
+    assert fits_32_bits(shape[1], leak[0], fraction, width, 2000)
+    u = rng.integers(-highest - 1, highest, shape, endpoint=True)
+    acc = rng.integers(-(2**31), 2**31 - 1, shape, endpoint=True) >> shift
+    identity = rng.integers(0, 2, shape) if with_identity else None
+    fast, slow = (
+        step(
+            u, acc, threshold=highest // 2,
+            bias=currents[0], multiplier=leak[0], shift=leak[1], fraction=fraction, width=width,
+            hard=hard, identity=identity, current=currents[1], channels=shape[1], kernel=kernel,
+        )
+        for kernel in (lif_step_32, lif_step)
+    )  # fmt: skip
+    assert fast == slow
+
+
+def test_vectors_of_neurons_are_refused_where_32_bits_are_too_few() -> None:
+    assert fits_32_bits(LANES, 1, 4, 16, 1000)
+    assert not fits_32_bits(LANES + 1, 1, 4, 16, 1000)
+    assert not fits_32_bits(LANES, 65535, 4, 16, 1000)
+    assert not fits_32_bits(LANES, 1, 17, 16, 1000)
+    assert not fits_32_bits(LANES, 1, 4, 32, 1000)
+    assert not fits_32_bits(LANES, 1, 4, 16, 2**28)
 
 
 def test_a_neuron_at_the_threshold_does_not_fire() -> None:

@@ -159,7 +159,7 @@ def test_widths_hold_the_largest_sums(bits: int, signed_weights: str) -> None:
         codes = sum(63 * 2**p.shift for p in mapping.slicing.planes if p.sign > 0)
         codes *= 2**m.layer.input_bits - 1
         signed = m.layer.input_signed or signed_weights == "differential"
-        width = crossbar_sum_bits(mapping, m.layer) - signed
+        width = crossbar_sum_bits(mapping, m) - signed
         assert 2**width > codes >= 2 ** (width - 1)
 
 
