@@ -70,7 +70,7 @@ def train_command(recipe: Path, out: Path, **given: Any) -> None:
     integer network. Needs PyTorch: pip install "imcsim[train]".
 
     \b
-    imcsim train workloads/recipes/digits.yaml --data DIR --out digits.npz
+    imcsim train workloads/recipes/mnist.yaml --data DIR --out mnist.npz
     imcsim train workloads/recipes/vgg16_cifar10.yaml --data DIR --out vgg16.npz --resume
     """
     from imcsim.cli.progress import StageProgress

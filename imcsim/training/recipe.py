@@ -14,6 +14,7 @@ from imcsim.config.messages import plain_text
 from imcsim.network.build import Name
 
 Positive = Annotated[int, Field(ge=1, le=1 << 20)]
+Channels = Annotated[int, Field(ge=1, le=1 << 13)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -43,7 +44,7 @@ class NetworkPlan(Section):
     """T: timesteps of the exported workload."""
     width: Annotated[float, Field(gt=0, le=8)] = 1.0
     """Multiplies the number of channels of every layer."""
-    channels: tuple[Positive | Literal["pool"], ...] | None = None
+    channels: tuple[Channels | Literal["pool"], ...] | None = None
     """Of a `vgg`: output channels of each convolution, and 2×2 pools; default: VGG-16."""
     pool: Literal["avg", "max"] = "avg"
     head: Literal["pool", "flatten"] = "pool"

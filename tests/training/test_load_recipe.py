@@ -185,9 +185,9 @@ def test_all_faults_are_reported_at_once_in_the_order_of_their_lines(tmp_path: P
     assert faults(path, ["data.nam=mnist"]) == [
         "recipe.yaml:3:1: sead: unknown key; did you mean seed?",
         "recipe.yaml:6:13: data.held_out: must be a whole number from 1 to 1048576 (got 'none')",
-        "recipe.yaml:10:18: network.channels[1]: must be a whole number from 1 to 1048576 or pool"
+        "recipe.yaml:10:18: network.channels[1]: must be a whole number from 1 to 8192 or pool"
         " (got 'pol'); did you mean pool?",
-        "recipe.yaml:10:23: network.channels[2]: must be a whole number from 1 to 1048576 or pool"
+        "recipe.yaml:10:23: network.channels[2]: must be a whole number from 1 to 8192 or pool"
         " (got 0)",
         "recipe.yaml:13:3: stages[0].learning_rate: missing; wanted is a number above 0 and at most"
         " 10",
@@ -320,9 +320,9 @@ def test_autoaugment_of_other_images_is_refused(name: str, tmp_path: Path) -> No
          f" {', '.join(NetworkPlan.model_fields)}"),
         ("network.architecture=resnet19", "network.channels then must be left out: architecture"
          " resnet19 has its own (network.width scales them)"),
-        ("network.channels=16,pol", "must be a whole number from 1 to 1048576 or pool (got 'pol');"
+        ("network.channels=16,pol", "must be a whole number from 1 to 8192 or pool (got 'pol');"
          " did you mean pool?"),
-        ("network.channels=16", "must be a list, each entry a whole number from 1 to 1048576 or"
+        ("network.channels=16", "must be a list, each entry a whole number from 1 to 8192 or"
          " pool (got 16)"),
         ("network.tau=0.9", "must be m / 2^n with whole m and n up to 8 (got 0.9); the nearest is"
          " 0.8984375, 230/256"),
