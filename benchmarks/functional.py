@@ -226,7 +226,7 @@ def main() -> None:
     jobs["avg pool"] = averaging, random_sources(averaging, options.density, options.batch, 8)
     yardstick = "torch" if find_spec("torch") else "im2col and BLAS"
     print(f"one thread, CPU time, medians of {options.repeats} runs; {limits()}")
-    print(f"{'job':10}{'cells':28}{'ms':>8}{'images/s':>10}{'ratio to ' + yardstick:>20}")
+    print(f"{'job':10}{'cells':28}{'ms':>8}{'images/s':>10}{'ratio to ' + yardstick:>26}")
     for job, (network, sources) in jobs.items():
         timesteps = network.timesteps
         plain = convolve_all(network, sources, timesteps, options.repeats)
@@ -234,7 +234,7 @@ def main() -> None:
         for name, model in chips(network, sources).items():
             spent = read_all(model, sources, timesteps, options.repeats)
             print(
-                f"{job:10}{name:28}{spent:8.2f}{1e3 / spent:10.0f}{plain / spent:20.2f}", flush=True
+                f"{job:10}{name:28}{spent:8.2f}{1e3 / spent:10.0f}{plain / spent:26.2f}", flush=True
             )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
+from imcsim.chip.nonidealities import FIXED_WHEN_MADE, Programming, nonideality_conflicts
 from imcsim.chip.sections import Adc, ChipLevel, Crossbar, Device, MappingRules, columns_needed
 from imcsim.chip.technology import Technology
 from imcsim.config.check import Conflict
+from imcsim.config.yaml_positions import dotted
 
 LEAST_READ_RATIO = 1.1
 """Below this R_off/R_on, R_off's current is over ten times what a cell can hold: no converter could
@@ -23,15 +25,38 @@ def conflicts(sections: Mapping[str, object]) -> Iterator[Conflict]:
     if isinstance(adc, Adc):
         yield from _step_conflicts(adc)
     device = sections.get("device")
-    if isinstance(device, Device) and device.conductances is not None and device.variation:
-        yield Conflict(
-            (("device", "variation"), ("device", "conductances")),
-            "must be 0 with device.conductances: they are given, not programmed"
-            f" (got {device.variation:g})",
-        )
+    if isinstance(device, Device):
+        yield from _device_conflicts(device)
     yield from _mapping_conflicts(sections)
     if isinstance(crossbar, Crossbar):
         yield from _crossbar_conflicts(crossbar, sections)
+
+
+def _device_conflicts(device: Device) -> Iterator[Conflict]:
+    at, variation = ("device", "nonidealities"), ("device", "variation")
+    programming = [i for i, m in enumerate(device.nonidealities) if isinstance(m, Programming)]
+    if programming and device.variation:
+        yield Conflict(
+            (variation, (*at, programming[0], "model")),
+            f"must be 0 with {dotted((*at, programming[0]))}, model programming"
+            f" (got {device.variation:g})",
+        )
+    yield from nonideality_conflicts(device.nonidealities if programming else device.models, at)
+    if device.conductances is None:
+        return
+    if device.variation:
+        yield Conflict(
+            (variation, ("device", "conductances")),
+            "must be 0 with device.conductances: they are given, not programmed"
+            f" (got {device.variation:g})",
+        )
+    for i, entry in enumerate(device.nonidealities):
+        if isinstance(entry, FIXED_WHEN_MADE):
+            yield Conflict(
+                ((*at, i, "model"), ("device", "conductances")),
+                f"{entry.model} has no effect with device.conductances: they hold what a chip is"
+                " made with",
+            )
 
 
 def _supply_conflicts(chip: ChipLevel, technology: Technology) -> Iterator[Conflict]:

@@ -260,6 +260,10 @@ NON_IDEALITIES: Mapping[str, type[Section]] = MappingProxyType(
 """Section of each model, by the value of its key `model`."""
 
 
+FIXED_WHEN_MADE = (Programming, ProgramVerify, StuckAt, Drift, Temperature, WireResistance)
+"""What changes the cells of a chip for good; the others are drawn in every read."""
+
+
 def nonideality_conflicts(entries: Sequence[Section | None], at: KeyPath) -> Iterator[Conflict]:
     """Faults between the entries of a list at `at`; entries at fault themselves are None."""
     by_model: dict[str, int] = {}

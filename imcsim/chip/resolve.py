@@ -26,7 +26,7 @@ def resolved(chip: Chip) -> dict[str, Any]:
         "name": chip.name,
         "description": chip.description,
         "technology": technology,
-        **{name: getattr(chip, name).model_dump() for name in ARCH_LAYOUT.sections},
+        **{name: getattr(chip, name).model_dump(mode="json") for name in ARCH_LAYOUT.sections},
     }
 
 

@@ -11,6 +11,7 @@ from imcsim.chip.conflicts import conflicts
 from imcsim.chip.sections import (
     Adc,
     ChipLevel,
+    Correction,
     Crossbar,
     Dataflow,
     Device,
@@ -51,6 +52,7 @@ class Chip(Heading):
     noc: Noc
     sigma_e: SigmaE
     dataflow: Dataflow
+    correction: Correction = Correction()
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Chip:

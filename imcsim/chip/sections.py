@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from imcsim.chip.nonidealities import NonIdeality, Programming
 from imcsim.config.layout import Section
 from imcsim.config.messages import plain_text
 
@@ -90,6 +91,25 @@ class Device(Section):
     conductances: PlainText | None = None
     """An ``.npz`` with every cell's conductance, instead of programming (format:
     `imcsim.functional.conductances`); its path from the architecture file."""
+    cells: Literal["float32", "eighths", "sixteenths"] = "float32"
+    """What conductances are kept as, where they are no whole levels. `float32`: as they are;
+    `eighths`, `sixteenths`: rounded to that part of a level, so that integers can read them, about
+    twice as fast (docs/performance.md)."""
+    nonidealities: tuple[NonIdeality, ...] = ()
+    """What else keeps cells from being ideal, each model at most once (docs/devices.md)."""
+
+    @property
+    def models(self) -> tuple[NonIdeality, ...]:
+        """All non-idealities: `variation` is short for an entry with model programming."""
+        if self.variation == 0:
+            return self.nonidealities
+        programming = Programming(
+            model="programming",
+            spread="proportional",
+            sigma=self.variation,
+            granularity=self.variation_model,
+        )
+        return (*self.nonidealities, programming)
 
 
 class Adc(Section):
@@ -179,6 +199,22 @@ class Dataflow(Section):
     first_layer: Literal["every_timestep", "once"]
     """`once`: the currents of a static image are kept in `current_memory_bytes` and reused."""
     current_memory_bytes: Bytes
+
+
+class Correction(Section):
+    """What is set anew for one chip, from the workload's calibration images, before it is used.
+
+    Neither costs an inference anything: thresholds and biases are registers that are there anyway.
+    """
+
+    channels: bool = False
+    """Gain and offset of every output channel, found by regression against exact accumulators and
+    folded into the neurons' thresholds and biases; the classifier loses its mean error."""
+    theta: bool = False
+    """The exit threshold: fewest timesteps at this chip's own accuracy with all of them. A
+    threshold given for a run (--theta) is used as it is."""
+    images: Count | None = None
+    """First calibration images to use. Left out: all."""
 
 
 def slices_per_weight(cell_bits: int, rules: MappingRules) -> int:

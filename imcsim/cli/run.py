@@ -79,7 +79,8 @@ class BytesType(BytesBase):
 @click.option(
     "--theta",
     type=ThetaType(),
-    help="Threshold of the exit policy, one or one per timestep (default: the workload's).",
+    help="Threshold of the exit policy, one or one per timestep (default: the workload's, or with "
+    "correction.theta one found on this chip).",
 )
 @click.option(
     "--no-static",
@@ -98,7 +99,7 @@ class BytesType(BytesBase):
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a value of the architecture, e.g. adc.bits=5.",
+    help="Change a value of the architecture, e.g. adc.bits=5 or correction.channels=true.",
 )
 @click.option(
     "--jobs", type=int, help="Worker threads (default: all processors). Never changes a result."

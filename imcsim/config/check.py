@@ -10,8 +10,16 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from imcsim.config.faults import Fault, Option
-from imcsim.config.layout import Layout, Section
-from imcsim.config.messages import allowed, close_match, got, item_of, limit_of, wrong_value
+from imcsim.config.layout import Layout, Section, Variants, variants_of
+from imcsim.config.messages import (
+    allowed,
+    close_match,
+    did_you_mean,
+    got,
+    item_of,
+    limit_of,
+    wrong_value,
+)
 from imcsim.config.yaml_positions import Document, KeyPath, dotted
 
 S = TypeVar("S", bound=Section)
@@ -44,11 +52,26 @@ def blame(conflict: Conflict, document: Document) -> Fault:
     key = dotted(conflict.keys[0])
     origins = [document.entry(tuple(keys)).origin for keys in conflict.keys]
     if isinstance(origins[0], Option):
-        return Fault(origins[0], key, conflict.message)
+        return _fault(document, conflict.keys[0], conflict.message)
     option = next((origin for origin in origins if isinstance(origin, Option)), None)
     if option is not None:
         return Fault(option, key, f"{key} then {conflict.message}")
     return Fault(origins[0], key, conflict.message)
+
+
+def _fault(document: Document, path: KeyPath, message: str, of_key: bool = False) -> Fault:
+    """Lay a fault at what `path` says, or at its key.
+
+    An option is shown without the key that it repeats; one that gives a whole list of sections
+    does not name what is wrong in it.
+    """
+    entry = document.entry(path)
+    origin = entry.key if of_key else entry.origin
+    if isinstance(origin, Option):
+        said = next(n for n in range(len(path), -1, -1) if path[:n] in document.entries)
+        if any(isinstance(step, str) for step in path[said:]):
+            message = f"{dotted(path)}: {message}"
+    return Fault(origin, dotted(path), message)
 
 
 def check_parts(document: Document, layout: Layout, faults: list[Fault]) -> dict[str, Any]:
@@ -92,10 +115,10 @@ class _Check:
         return parts
 
     def fault_at_key(self, path: KeyPath, message: str) -> None:
-        self.faults.append(Fault(self.document.entry(path).key, dotted(path), message))
+        self.faults.append(_fault(self.document, path, message, of_key=True))
 
     def fault(self, path: KeyPath, message: str) -> None:
-        self.faults.append(Fault(self.document.entry(path).origin, dotted(path), message))
+        self.faults.append(_fault(self.document, path, message))
 
     def missing(self, name: str, message: str) -> None:
         """Report that the top has no `name`, unless a misspelt `name` is already reported."""
@@ -139,23 +162,65 @@ class _Check:
     def values(self, model: type[S], data: Mapping[str, Any], path: KeyPath) -> S | None:
         """Check the values of one section, at `path` (the heading: at the top)."""
         fields = model.model_fields
-        found = _problems(model, data)
+        faults_before = len(self.faults)
+        found = _problems(model, self.with_variants(model, data, path))
         if not isinstance(found, dict):
-            return found
-        unknown = [str(at[0]) for at, kind in found.items() if kind == "extra_forbidden"]
+            return found if len(self.faults) == faults_before else None
+        unknown = [str(at[0]) for at, (kind, _) in found.items() if kind == "extra_forbidden"]
         meant = {close_match(key, fields) for key in unknown}
         if not path:
             meant |= set(map(self.layout.near_top_key, self.document.data))
-        for at, kind in found.items():
+        for at, (kind, words) in found.items():
             where, key = (*path, *at), str(at[0])
             if kind == "extra_forbidden":
                 top = self.document.data
                 self.fault_at_key(where, self.layout.unknown_in_section(where, model, top))
+            elif kind == "unfit":
+                self.fault(where, words)
             elif kind != "missing":
                 self.wrong_value(fields[key], where, data[key], at)
             elif key not in meant:  # else the misspelt key is already reported
-                message = f"missing; wanted is {allowed(key, fields[key])}"
-                self.faults.append(Fault(self.document.entry(path).key, dotted(where), message))
+                self.fault_at_key(where, f"missing; wanted is {allowed(key, fields[key])}")
+        return None
+
+    def with_variants(
+        self, model: type[Section], data: Mapping[str, Any], path: KeyPath
+    ) -> dict[str, Any]:
+        """`data` with the sections in its lists checked, each by its own class; those at fault are
+        left out."""
+        values = dict(data)
+        for key in set(data) & set(model.model_fields):
+            kinds = variants_of(model.model_fields[key])
+            if kinds is None:
+                continue
+            if isinstance(data[key], list):
+                entries = enumerate(data[key])
+                checked = [self.variant(entry, kinds, (*path, key, i)) for i, entry in entries]
+                values[key] = tuple(entry for entry in checked if entry is not None)
+                continue
+            shown = got(data[key], self.document.entry((*path, key)).text)
+            self.fault(
+                (*path, key), f"must be a list of sections, each with {kinds.key} (got {shown})"
+            )
+            del values[key]
+        return values
+
+    def variant(self, data: Any, kinds: Variants, path: KeyPath) -> Section | None:
+        """Check a section that names its class."""
+        words = f"one of {', '.join(kinds.classes)}"
+        section = kinds.class_of(data)
+        if section is not None:
+            return self.values(section, data, path)
+        if not isinstance(data, dict):
+            shown = got(data, self.text(path))
+            self.fault_at_key(path, f"must be a section with {kinds.key}, {words} (got {shown})")
+        elif kinds.key in data:
+            where, value = (*path, kinds.key), data[kinds.key]
+            shown = got(value, self.text(where))
+            way_out = did_you_mean(value, kinds.classes)
+            self.fault(where, f"must be {words} (got {shown}){way_out}")
+        else:
+            self.fault_at_key((*path, kinds.key), f"missing; wanted is {words}")
         return None
 
     def wrong_value(self, field: FieldInfo, where: KeyPath, value: Any, at: KeyPath) -> None:
@@ -163,12 +228,16 @@ class _Check:
         item = item_of(field)
         if len(at) > 1 and item is not None:
             field, value = item, value[at[1]]
-        text = self.document.entry(where).text if where in self.document.entries else None
-        self.fault(where, wrong_value(str(at[0]), field, value, text))
+        self.fault(where, wrong_value(str(at[0]), field, value, self.text(where)))
+
+    def text(self, path: KeyPath) -> str | None:
+        """The value at `path` as it was written; None if it came with what lies around it."""
+        return self.document.entry(path).text if path in self.document.entries else None
 
 
-def _problems(model: type[S], data: Mapping[str, Any]) -> S | dict[KeyPath, str]:
-    """The section, or for each key (or entry of its list) at fault pydantic's name of the fault."""
+def _problems(model: type[S], data: Mapping[str, Any]) -> S | dict[KeyPath, tuple[str, str]]:
+    """The section, or for each key (or entry of its list) at fault pydantic's name of the fault and
+    its words; those of a fault named `unfit` are ours."""
     fields = model.model_fields
     values = dict(data)
     for key, value in data.items():  # YAML has lists, a frozen section has tuples
@@ -177,6 +246,6 @@ def _problems(model: type[S], data: Mapping[str, Any]) -> S | dict[KeyPath, str]
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        found = [(detail["loc"], detail["type"]) for detail in error.errors()]
+        found = [(detail["loc"], (detail["type"], detail["msg"])) for detail in error.errors()]
     # What follows the key is the number of an entry, or names one of the types it may have.
     return {loc[: 2 if isinstance((*loc, "")[1], int) else 1]: kind for loc, kind in found}

@@ -130,7 +130,10 @@ def _alternatives(field: FieldInfo) -> list[FieldInfo]:
     if get_origin(field.annotation) not in (Union, UnionType):
         return [field]
     parts = [part for part in get_args(field.annotation) if part is not NoneType]
-    return [FieldInfo.from_annotation(part) for part in parts]
+    found = [FieldInfo.from_annotation(part) for part in parts]
+    if len(found) == 1:  # limits of the field are those of its one type
+        found[0].metadata = [*found[0].metadata, *field.metadata]
+    return found
 
 
 def _words_of(field: FieldInfo) -> list[str]:

@@ -11,7 +11,14 @@ from typing import Any
 from imcsim.config.faults import Fault, Option
 from imcsim.config.layout import Layout
 from imcsim.config.messages import got
-from imcsim.config.yaml_positions import Document, Entry, KeyPath, option_key, parse_scalar
+from imcsim.config.yaml_positions import (
+    Document,
+    Entry,
+    KeyPath,
+    option_key,
+    parse_scalar,
+    parse_value,
+)
 
 Overrides = Mapping[str, Any] | Sequence[str]
 """``{"adc.bits": 5}``, or ``["adc.bits=5"]`` with YAML 1.2 scalars as on the command line."""
@@ -34,24 +41,27 @@ def apply_overrides(
     ----------
     overrides : mapping or sequence of str
         An entry of a list is named by its number from 0: ``stages.1.epochs`` or
-        ``stages[1].epochs``. A list of values is written ``network.channels=[64, pool]``.
+        ``stages[1].epochs``. A list of values is written ``network.channels=[64, pool]``, one of
+        sections ``device.nonidealities=[{model: read_noise, sigma: 0.01}]``.
     faults : list
         Takes what is wrong with the options themselves.
     spell_out : callable, optional
         Turns the value of an option into what a file would hold at that key.
     """
     settings = _settings(overrides, layout.example, faults)
-    known = {option_key(path): path for path in layout.paths(document.data)}
     # What an option replaces as a whole goes in before its single values.
-    for key in sorted(settings, key=lambda key: key not in layout.extra):
+    for key in sorted(settings, key=lambda key: (key not in layout.extra, _entry_number(key))):
         option, value = settings[key]
+        known = {option_key(path): path for path in layout.paths(document.data)}
         path = known.get(key)
         if path is None:
             faults.append(Fault(option, "", layout.unknown_option(key, document.data)))
             continue
         entry = Entry(option, option, got(value, None))
         try:
-            if isinstance(value, str) and layout.takes_list(path):
+            if isinstance(value, str) and layout.takes_sections(path, document.data):
+                value = parse_value(value)
+            elif isinstance(value, str) and layout.takes_list(path, document.data):
                 value = _items(value)
         except ValueError as error:
             faults.append(Fault(option, "", str(error)))
@@ -97,6 +107,11 @@ def _settings(
     return settings
 
 
+def _entry_number(key: str) -> bool:
+    """Whether a key names an entry of a list."""
+    return any(step.isdecimal() for step in key.split("."))
+
+
 def _items(text: str) -> list[Any]:
     """Values of a list of scalars, ``[64, pool]`` or ``64,pool``."""
     inner = text.removeprefix("[").removesuffix("]")
@@ -112,6 +127,8 @@ def _plain(value: Any) -> Any:
     """A scalar of numpy (or of a library like it) as the Python number that it holds."""
     if isinstance(value, dict):
         return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         return value.item()
     return value

@@ -117,6 +117,33 @@ def parse_scalar(text: str) -> Any:
     return _convert(tag, text)
 
 
+def parse_value(text: str) -> Any:
+    """Plain value of YAML text such as ``[{model: read_noise, sigma: 0.01}]``.
+
+    Raises
+    ------
+    ValueError
+        With what is wrong, in words.
+    """
+    try:
+        node = _compose(text)
+        if node is None:
+            return None
+        builder = _Builder("")
+        value = builder.build(node, (), None)
+    except yaml.reader.ReaderError:
+        raise ValueError("a character that is not allowed in YAML") from None
+    except yaml.MarkedYAMLError as error:
+        raise ValueError(_syntax_fault("", error).message) from None
+    except UnreadableError as error:
+        raise ValueError(error.fault.message) from None
+    if builder.faults:
+        fault = builder.faults[0]
+        message = fault.message.partition(";")[0]  # positions in an option help nobody
+        raise ValueError(f"{fault.key}: {message}" if fault.key else message)
+    return value
+
+
 def dump_document(data: dict[str, Any]) -> str:
     """Write plain data as YAML text that readers of YAML 1.1 and 1.2 read back equal."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from imcsim.chip import Chip
 from imcsim.errors import MappingError
-from imcsim.functional.cells import ProgrammedLayer, pedestal_levels, stored_columns
+from imcsim.functional.cells import ProgrammedLayer, stored_columns
+from imcsim.functional.devices import pedestal_levels, taken_after_converter
 from imcsim.mapping import LayerMapping, Mapping
 from imcsim.mapping.placement import largest_code
 
@@ -135,11 +136,12 @@ def adc_settings(
     errors = None if seed is None else draw_errors(mapping, placed, seed)
     noise = None if seed is None else _noise(mapping, placed, seed)
     off_current = OffCurrent() if seed is None else _off_current(mapping, cells)
-    # Integer sums: p + step/2 lies on a grid of 1/32 level; half of that keeps
+    # Whole parts of levels: p + step/2 lies on a grid of 1/32 level; half of that keeps
     # (p + step/2)·(1/step) from rounding below an exact quotient, and is too small to reach the
     # next one. Other currents are real numbers, without ties to protect.
     ideal = errors is None and noise is None and not off_current.seen
-    whole = cells.levels.dtype == np.uint8 and ideal
+    ideal = ideal and cells.fluctuations is None
+    whole = (cells.levels.dtype == np.uint8 or cells.parts is not None) and ideal
     guard = 1 / (4 * ONE_LEVEL) if whole else 0.0
     rounds = seed is None or mapping.chip.adc.rounding == "nearest"
     half = step / (2 * ONE_LEVEL) if rounds else np.zeros(len(step))
@@ -166,11 +168,11 @@ def _off_current(mapping: Mapping, cells: ProgrammedLayer) -> OffCurrent:
         return OffCurrent()
     pedestal = pedestal_levels(chip)
     seen = pedestal if cells.levels.dtype == np.uint8 else 0.0
-    if chip.device.off_current == "uncorrected" or mapping.slicing.has_reference:
+    if mapping.slicing.has_reference:
         # A reference column carries as much of it as the columns that it is subtracted from.
         return OffCurrent(seen)
     factors = sum(plane.factor for plane in mapping.slicing.planes)
-    return OffCurrent(seen, pedestal * factors * ONE_LEVEL)
+    return OffCurrent(seen, taken_after_converter(chip) * factors * ONE_LEVEL)
 
 
 def draw_errors(mapping: Mapping, placed: LayerMapping, seed: int) -> AdcErrors | None:

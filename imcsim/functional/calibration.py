@@ -3,17 +3,28 @@ window."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from imcsim.functional.adc import RangeCalibration, Steps, off_levels_seen, stated_steps
-from imcsim.functional.forward import Array, ChipModel, ideal_model, run_batch, sums_scratch
+from imcsim.functional.forward import (
+    Array,
+    ChipModel,
+    Observer,
+    ideal_model,
+    run_batch,
+    sums_scratch,
+)
 from imcsim.functional.general_reads import count_sums, needs_general_reads
+from imcsim.functional.tail_counts import TailObserver
 from imcsim.mapping import LayerMapping, Mapping
 
 BATCH = 16
+AnObserver = TypeVar("AnObserver", bound=Observer)
 
 
 class _HistogramObserver:
@@ -24,22 +35,27 @@ class _HistogramObserver:
         self.ranges = RangeCalibration(model.mapping)
 
     def layer_input(self, placed: LayerMapping, inputs: Array) -> None:
-        from imcsim.kernels.crossbar import column_sum_histogram
-
-        mapping, cells = self.model.mapping, self.model.cells[placed.index]
-        histogram = self.ranges.histogram(placed.index)
-        if needs_general_reads(mapping):
-            off = off_levels_seen(mapping.chip)
-            count_sums(mapping, placed, cells, inputs, off, histogram)
-            return
-        column_sum_histogram(
-            inputs, placed.layer.input_bits, placed.layer.window, placed.layer.stride,
-            placed.crossbar_rows, cells.levels, len(mapping.slicing.planes),
-            histogram, sums_scratch(mapping, cells),
-        )  # fmt: skip
+        count_all(self.model, placed, inputs, self.ranges.histogram(placed.index))
 
     def layer_output(self, timestep: int, layer: int, output: Array) -> None:
         pass
+
+
+def count_all(
+    model: ChipModel, placed: LayerMapping, inputs: Array, histogram: npt.NDArray[np.int64]
+) -> None:
+    """Count every column sum of a layer for padded inputs (n, h, w, c), one after the other."""
+    from imcsim.kernels.crossbar import column_sum_histogram
+
+    mapping, cells = model.mapping, model.cells[placed.index]
+    if needs_general_reads(mapping):
+        count_sums(mapping, placed, cells, inputs, off_levels_seen(mapping.chip), histogram)
+        return
+    column_sum_histogram(
+        inputs, placed.layer.input_bits, placed.layer.window, placed.layer.stride,
+        placed.crossbar_rows, cells.levels, len(mapping.slicing.planes),
+        histogram, sums_scratch(mapping, cells),
+    )  # fmt: skip
 
 
 def observe_ranges(
@@ -54,18 +70,29 @@ def observe_ranges(
     jobs : worker threads; each counts for itself, and whole numbers add up in any order.
     """
     model = ideal_model(mapping)
+    first, *others = _observe(model, lambda: _HistogramObserver(model), images, timesteps, jobs)
+    for other in others:
+        first.ranges.add(other.ranges)
+    return first.ranges
 
-    def count(part: npt.NDArray[np.uint8]) -> RangeCalibration:
-        observer = _HistogramObserver(model)
+
+def _observe(
+    model: ChipModel,
+    observer: Callable[[], AnObserver],
+    images: npt.NDArray[np.uint8],
+    timesteps: int,
+    jobs: int,
+) -> list[AnObserver]:
+    """Run images past observers, one for each worker."""
+
+    def watch(part: npt.NDArray[np.uint8]) -> AnObserver:
+        watching = observer()
         for start in range(0, len(part), BATCH):
-            run_batch(model, part[start : start + BATCH], timesteps, observer)
-        return observer.ranges
+            run_batch(model, part[start : start + BATCH], timesteps, watching)
+        return watching
 
     with ThreadPoolExecutor(jobs) as workers:
-        ranges, *others = workers.map(count, np.array_split(images, jobs))
-    for other in others:
-        ranges.add(other)
-    return ranges
+        return list(workers.map(watch, np.array_split(images, jobs)))
 
 
 def calibrated_steps(
@@ -82,5 +109,14 @@ def calibrated_steps(
     adc, stated = mapping.chip.adc, stated_steps(mapping)
     if stated is not None:
         return stated
-    ranges = observe_ranges(mapping, images[: adc.calibration_images], timesteps, jobs)
-    return ranges.steps(adc.bits, adc.percentile)
+    model, used = ideal_model(mapping), images[: adc.calibration_images]
+    first, *others = _observe(
+        model,
+        lambda: TailObserver(model, adc.percentile, len(used), timesteps, count_all),
+        used,
+        timesteps,
+        jobs,
+    )
+    for other in others:
+        first.add(other)
+    return first.steps(adc.bits)

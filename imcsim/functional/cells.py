@@ -1,7 +1,7 @@
 """Programming the crossbars: from weights to what the cells really hold, on one chip instance.
 
-Every draw is a pure function of (seed, model, layer, crossbar, cell): each crossbar has its own
-Philox stream, read in cell order, so neither the batch nor the number of workers can change a chip.
+What a chip is made with is drawn from its seed by `imcsim.functional.devices`: neither the batch
+nor the number of workers can change a chip.
 """
 
 from __future__ import annotations
@@ -12,15 +12,22 @@ import numpy as np
 import numpy.typing as npt
 
 from imcsim.chip import Chip
+from imcsim.functional.cell_formats import parts_per_level, rounded
 from imcsim.functional.conductances import given_conductances
+from imcsim.functional.devices import (
+    CellContext,
+    Fluctuations,
+    pedestal_levels,
+    perturbed_weights,
+    programmed_cells,
+    taken_before_converter,
+)
 from imcsim.mapping import LayerMapping, Mapping, slice_weights
 
 Levels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
 CONDUCTANCE_UNITS = 16
 """`cell_conductance` counts are in 1/16 level."""
-_WEIGHT_MODEL, _DEVICE_MODEL = 0, 1
-"""Keep the draws of the variation models apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,48 +40,37 @@ class ProgrammedLayer:
     ideal dummy column cancels it)."""
     row_conductance: npt.NDArray[np.int64]
     """int64 (word lines,): sum over all cells of a row above R_off, in 1/16 level."""
+    fluctuations: Fluctuations | None = None
+    """None: equal inputs give equal currents."""
+    parts: int | None = None
+    """Conductances are multiples of 1/`parts` level; None: they are not (or whole levels)."""
 
 
-def program(
-    mapping: Mapping, placed: LayerMapping, seed: int | None, variation: float
-) -> ProgrammedLayer:
+def program(mapping: Mapping, placed: LayerMapping, seed: int | None) -> ProgrammedLayer:
     """Write a layer's weights into its cells.
 
     Parameters
     ----------
     mapping, placed : the network on the chip, and the layer.
     seed : chip instance, 0..2^64 − 1; None for ideal cells, whatever the chip says.
-    variation : σ/μ; 0 gives ideal cells whatever the model.
-
-    Notes
-    -----
-    `weight` model (Li et al., Sec. IV-A5: "adding noise to the weights post-training"):
-    w' = clip(round(w·(1 + σ·n)), ±127) for 8 weight bits, then sliced into exact cells.
-    `device` model: every cell G' = G·(1 + σ·n), not below 0, those at R_off too.
     """
-    weights, slicing = stored_weights(mapping, placed), mapping.slicing
-    model = mapping.chip.device.variation_model
-    if seed is not None and mapping.chip.device.conductances is not None:
-        columns = len(slicing.planes) * stored_columns(mapping, placed)
-        return _real(given_conductances(mapping, placed, columns), mapping.chip)
-    if seed is None or variation == 0:
+    weights, slicing, chip = stored_weights(mapping, placed), mapping.slicing, mapping.chip
+    if seed is None:
         return _ideal(slice_weights(weights, slicing))
-    if model == "weight":
-        noise = _draw(mapping, placed, seed, _WEIGHT_MODEL, cells=1)[:, 0]
-        limit = slicing.largest_weight
-        perturbed = np.clip(np.rint(weights * (1 + variation * noise)), -limit, limit)
-        return _ideal(slice_weights(perturbed.astype(np.int8), slicing))
-    noise = _draw(mapping, placed, seed, _DEVICE_MODEL, cells=len(slicing.planes))
-    levels = slice_weights(weights, slicing).astype(np.float64)
-    pedestal = pedestal_levels(mapping.chip)
-    varied = np.maximum((pedestal + levels) * (1 + variation * noise), 0)
-    varied -= pedestal - _read_pedestal(mapping.chip)
-    return _real(varied.reshape(len(weights), -1), mapping.chip)
-
-
-def pedestal_levels(chip: Chip) -> float:
-    """Conductance of level 0 in level steps: (2^bits − 1) / (R_off/R_on − 1), 15/9 by Table I."""
-    return chip.g_off_s / chip.level_s
+    models, context = chip.device.models, CellContext.of(chip, placed, seed)
+    fluctuations = Fluctuations.of(models, context)
+    if chip.device.conductances is not None:
+        given = given_conductances(mapping, placed, len(slicing.planes) * weights.shape[1])
+        return _real(rounded(given, chip, placed.layer.name), chip, fluctuations)
+    own = weights[:, : placed.c_out]
+    own[...] = perturbed_weights(models, own, context, slicing.largest_weight)
+    levels = slice_weights(weights, slicing)
+    cells = programmed_cells(models, context.pedestal + levels.astype(np.float64), context)
+    # What is as it should be to float32 is exact: its sums are whole numbers.
+    if np.array_equal((cells - context.pedestal).astype(np.float32), levels):
+        return _ideal(levels, fluctuations)
+    read = rounded(cells - taken_before_converter(chip), chip, placed.layer.name)
+    return _real(read.reshape(len(weights), -1), chip, fluctuations)
 
 
 def stored_columns(mapping: Mapping, placed: LayerMapping) -> int:
@@ -90,53 +86,27 @@ def stored_weights(mapping: Mapping, placed: LayerMapping) -> npt.NDArray[np.int
     return weights
 
 
-def _read_pedestal(chip: Chip) -> float:
-    """R_off's share of what the converters see of a cell [levels]."""
-    return 0.0 if chip.device.off_current == "corrected" else pedestal_levels(chip)
-
-
-def _real(read: npt.NDArray[np.float64], chip: Chip) -> ProgrammedLayer:
+def _real(
+    read: npt.NDArray[np.float64], chip: Chip, fluctuations: Fluctuations | None
+) -> ProgrammedLayer:
     """Cells with conductances (word lines, columns) in levels, as the converters see them."""
     # R_off's own current is priced by the row.
-    above_off = read.sum(axis=1) - read.shape[1] * _read_pedestal(chip)
+    pedestal = pedestal_levels(chip) - taken_before_converter(chip)
+    above_off = read.sum(axis=1) - read.shape[1] * pedestal
     return ProgrammedLayer(
         levels=_aligned(read.astype(np.float32)),
         row_conductance=np.rint(above_off * CONDUCTANCE_UNITS).astype(np.int64),
+        fluctuations=fluctuations,
+        parts=parts_per_level(chip),
     )
 
 
-def _ideal(levels: npt.NDArray[np.uint8]) -> ProgrammedLayer:
+def _ideal(
+    levels: npt.NDArray[np.uint8], fluctuations: Fluctuations | None = None
+) -> ProgrammedLayer:
     flat = levels.reshape(len(levels), -1)
-    return ProgrammedLayer(_aligned(flat), flat.sum(axis=1, dtype=np.int64) * CONDUCTANCE_UNITS)
-
-
-def _draw(
-    mapping: Mapping, placed: LayerMapping, seed: int, model: int, cells: int
-) -> npt.NDArray[np.float64]:
-    """Standard normal draws (word lines, cells, stored columns), one Philox stream per crossbar
-    (with slices in separate crossbars: for all crossbars of a weight).
-
-    A stream always fills a whole crossbar, so that a draw does not depend on how full that is.
-    """
-    reference = int(mapping.slicing.has_reference)
-    block, width = placed.crossbar_rows, placed.weights_per_crossbar
-    drawn = np.empty((placed.rows, cells, stored_columns(mapping, placed)))
-    ends = (*placed.row_starts[1:], placed.rows)
-    for column in range(placed.col_blocks):
-        first = column * width
-        last = min(first + width, placed.c_out)
-        for row, (top, end) in enumerate(zip(placed.row_starts, ends, strict=True)):
-            crossbar = column * placed.row_blocks + row
-            key = np.array([seed, (model << 60) | (placed.index << 32) | crossbar], np.uint64)
-            draws = (
-                np.random.Generator(np.random.Philox(key=key))
-                .standard_normal((block, width + reference, cells))[: end - top]
-                .transpose(0, 2, 1)
-            )
-            drawn[top:end, :, first:last] = draws[:, :, : last - first]
-            if reference:
-                drawn[top:end, :, placed.c_out + column] = draws[:, :, width]
-    return drawn
+    conductance = flat.sum(axis=1, dtype=np.int64) * CONDUCTANCE_UNITS
+    return ProgrammedLayer(_aligned(flat), conductance, fluctuations)
 
 
 def _aligned(levels: Levels) -> Levels:

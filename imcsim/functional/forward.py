@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imcsim.activity import MEASURED_ACTIONS
+from imcsim.errors import MappingError
 from imcsim.functional.adc import (
     FRACTION_BITS,
     ONE_LEVEL,
@@ -26,7 +27,12 @@ from imcsim.functional.adc import (
 )
 from imcsim.functional.cells import ProgrammedLayer, program
 from imcsim.functional.general_reads import needs_general_reads, read_general
-from imcsim.functional.vector_reads import Conductances, VectorLayer, vector_layer
+from imcsim.functional.vector_reads import (
+    Conductances,
+    VectorLayer,
+    quantised,
+    vector_layer,
+)
 from imcsim.mapping import LayerMapping, Mapping
 from imcsim.mapping.placement import largest_code
 from imcsim.network.layers import IMAGE, Layer, Network
@@ -54,21 +60,41 @@ class ChipModel:
     cells: dict[int, ProgrammedLayer]
     adc: dict[int, AdcSettings]
 
+    def is_steady(self, layer: int) -> bool:
+        """Whether equal inputs give a layer equal currents and codes."""
+        return self.cells[layer].fluctuations is None and self.adc[layer].noise is None
+
     @cached_property
     def vectors(self) -> dict[int, VectorLayer | None]:
         """Every layer laid out for the vector kernel; None where the plain one has to do."""
+        return {m.index: self._vectors(m) for m in self.mapping.layers}
+
+    def _vectors(self, placed: LayerMapping) -> VectorLayer | None:
+        """Raises MappingError for a layer that cannot be read as `device.cells` asks."""
+        cells, format_ = self.cells[placed.index], self.mapping.chip.device.cells
         if needs_general_reads(self.mapping):
-            return {m.index: None for m in self.mapping.layers}
-        return {
-            m.index: vector_layer(
-                m,
-                self.mapping.slicing,
-                Conductances(self.cells[m.index].levels),
-                self.cells[m.index].row_conductance,
-                self.adc[m.index],
+            if cells.parts is None:
+                return None
+            raise MappingError(
+                f"device.cells {format_} is for ideal converters that read whole crossbars in row"
+                " order channel, without reference columns, analog subtraction, R_off's current or"
+                " noise of reads (take float32)"
             )
-            for m in self.mapping.layers
-        }
+        whole = None if cells.parts is None else quantised(cells.levels, cells.parts)
+        found = vector_layer(
+            placed,
+            self.mapping.slicing,
+            Conductances(cells.levels) if whole is None else whole,
+            cells.row_conductance,
+            self.adc[placed.index],
+        )
+        if found is None and whole is not None:
+            raise MappingError(
+                f"layer {placed.layer.name}: device.cells {format_} cannot hold sums of"
+                f" {placed.crossbar_rows} word lines or ADC steps of this size in 16 bits"
+                " (take float32)"
+            )
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,19 +117,17 @@ class FunctionalResult:
 
 
 def build_model(mapping: Mapping, seed: int, steps: Steps) -> ChipModel:
-    """Program a chip instance: variation drawn from `seed`, converters with `steps`."""
-    return _model(mapping, seed, mapping.chip.device.variation, steps, largest_code(mapping))
+    """Make a chip instance: its cells drawn from `seed`, converters with `steps`."""
+    return _model(mapping, seed, steps, largest_code(mapping))
 
 
 def ideal_model(mapping: Mapping) -> ChipModel:
     """The same mapping without any non-ideality: exact cells, converters that lose nothing."""
-    return _model(mapping, None, 0.0, lossless_steps(mapping), largest_sum(mapping))
+    return _model(mapping, None, lossless_steps(mapping), largest_sum(mapping))
 
 
-def _model(
-    mapping: Mapping, seed: int | None, variation: float, steps: Steps, max_code: int
-) -> ChipModel:
-    cells = {m.index: program(mapping, m, seed, variation) for m in mapping.layers}
+def _model(mapping: Mapping, seed: int | None, steps: Steps, max_code: int) -> ChipModel:
+    cells = {m.index: program(mapping, m, seed) for m in mapping.layers}
     adc = {
         m.index: adc_settings(mapping, m, steps, max_code, cells[m.index], seed)
         for m in mapping.layers
@@ -221,7 +245,7 @@ class _Batch:
         layer = self.network.layers[index]
         # Reads without noise give the same currents at every timestep.
         static = self.network.sees_static_image(index) and (
-            self.model.adc[index].noise is None or self.model.mapping.keeps_currents(index)
+            self.model.is_steady(index) or self.model.mapping.keeps_currents(index)
         )
         if static and index in self.kept:
             acc, counts = self.kept[index]
@@ -315,7 +339,8 @@ class _Batch:
         )
         spikes = np.empty(acc.shape, np.uint8)
         saturated, sent = np.empty(n, np.int64), np.empty(n, np.int64)
-        (lif_step_32 if fits else lif_step)(
+        advance: Callable[..., None] = lif_step_32 if fits else lif_step
+        advance(
             self.potentials[index].reshape(n, -1, channels), acc.reshape(n, -1, channels),
             identity, current, layer.threshold, layer.bias,
             neuron.leak_multiplier, neuron.leak_shift, neuron.fraction_bits,

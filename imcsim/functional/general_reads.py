@@ -6,13 +6,22 @@ every column by itself in ideal converters, without R_off's current. Everything 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from imcsim.chip.nonidealities import InputNoise, ReadNoise
 from imcsim.functional.adc import FRACTION_BITS, ONE_LEVEL, AdcSettings
 from imcsim.functional.cells import ProgrammedLayer, stored_columns
+from imcsim.functional.devices import (
+    CellGrid,
+    Fluctuations,
+    pedestal_levels,
+    taken_before_converter,
+)
+from imcsim.functional.devices.read_draws import ReadKind
 from imcsim.mapping import LayerMapping, Mapping
 
 Array = npt.NDArray[Any]
@@ -32,6 +41,7 @@ def needs_general_reads(mapping: Mapping) -> bool:
         or chip.adc.gain_sigma > 0
         or chip.adc.noise_sigma_levels > 0
         or chip.device.off_current != "corrected"
+        or any(isinstance(m, ReadNoise | InputNoise) and m.sigma > 0 for m in chip.device.models)
     )
 
 
@@ -62,18 +72,13 @@ def read_general(
     out = np.empty((n, height, width, c_out), np.int64)
     weighted = np.empty((n, height, width), np.int64)
     counts = np.empty((n, 3), np.int64)
-    if adc.noise is None:
-        quiet = np.zeros((1,) * 6, np.float32)
-        _read(mapping, placed, cells, adc, inputs, quiet, out, weighted, counts)
+    if adc.noise is None and cells.fluctuations is None:
+        _read(mapping, placed, cells, adc, inputs, _Drawn(), out, weighted, counts)
     else:
-        reads = sum(-(-int(rows) // placed.rows_per_read) for rows in placed.block_rows)
-        columns = stored_columns(mapping, placed)
-        shape = (height, width, placed.layer.input_bits, reads, len(adc.factor), columns)
-        for i, number in enumerate(numbers):  # one at a time: noise takes most memory
-            noise = adc.noise.drawn(int(number), timestep, shape)
-            one = slice(i, i + 1)
-            _read(mapping, placed, cells, adc, inputs[one], noise, out[one], weighted[one],
-                  counts[one])  # fmt: skip
+        for i, number in enumerate(numbers):  # one at a time: what is drawn takes most memory
+            counts[i] = _read_noisily(
+                mapping, placed, cells, adc, inputs[i], (int(number), timestep), out[i], weighted[i]
+            )
     corrected = mapping.slicing.offset * ONE_LEVEL * weighted
     corrected += np.rint(weighted * adc.off_current.subtracted).astype(np.int64)
     out -= corrected[..., None]
@@ -89,13 +94,92 @@ def read_general(
     )
 
 
+def _read_noisily(
+    mapping: Mapping,
+    placed: LayerMapping,
+    cells: ProgrammedLayer,
+    adc: AdcSettings,
+    image: Array,
+    when: tuple[int, int],
+    out: Counts,
+    weighted: Counts,
+) -> Counts:
+    """Read the crossbars for one image, one row of windows after the other; `when` is the image's
+    number and the timestep. Returns the counts, int64 (3,)."""
+    height, width, _ = out.shape
+    reads = (width, placed.layer.input_bits, reads_of_a_bit(placed))
+    columns = stored_columns(mapping, placed)
+    noise = _none()
+    if adc.noise is not None:
+        noise = adc.noise.drawn(*when, (height, *reads, len(adc.factor), columns))
+    total, counts = np.zeros(3, np.int64), np.empty((1, 3), np.int64)
+    for y in range(height):
+        drawn = _drawn(mapping, placed, cells.fluctuations, when, y * width, reads)
+        if adc.noise is not None:
+            drawn = replace(drawn, noise=noise[y : y + 1])
+        row, one = image[None, y * placed.layer.stride :], slice(y, y + 1)
+        _read(mapping, placed, cells, adc, row, drawn, out[None, one], weighted[None, one], counts)
+        total += counts[0]
+    return total
+
+
+def _none() -> npt.NDArray[np.float32]:
+    return np.zeros((1,) * 6, np.float32)
+
+
+def _no_drives() -> npt.NDArray[np.float32]:
+    return np.zeros((0, 1, 1, 1, 1, 1), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """What is drawn for some windows of one image, as the kernel takes it."""
+
+    noise: npt.NDArray[np.float32] = field(default_factory=_none)
+    normals: npt.NDArray[np.float32] = field(default_factory=_none)
+    drives: npt.NDArray[np.float32] = field(default_factory=_no_drives)
+
+
+def _drawn(
+    mapping: Mapping,
+    placed: LayerMapping,
+    fluctuations: Fluctuations | None,
+    when: tuple[int, int],
+    first_window: int,
+    reads: tuple[int, int, int],
+) -> _Drawn:
+    """Read noise and input noise of a row of windows; `reads` are windows, input bits and reads of
+    a bit."""
+    if fluctuations is None:
+        return _Drawn()
+    drawn, planes = _Drawn(), len(mapping.slicing.planes)
+    if fluctuations.cells_fluctuate:
+        columns = stored_columns(mapping, placed)
+        shape = (*reads, planes * columns)
+        normals = fluctuations.normals(ReadKind.COLUMN, *when, first_window, shape)
+        drawn = replace(drawn, normals=normals.reshape(1, *reads, planes, columns))
+    if fluctuations.input_sigma > 0:
+        lines = (placed.crossbars_per_row_block, placed.crossbar_rows)
+        shape = (*reads, lines[0] * lines[1])
+        drives = fluctuations.normals(ReadKind.ROW, *when, first_window, shape)
+        drives *= np.float32(fluctuations.input_sigma)
+        drawn = replace(drawn, drives=drives.reshape(1, *reads, *lines))
+    return drawn
+
+
+def reads_of_a_bit(placed: LayerMapping) -> int:
+    """Groups of word lines that are driven one after the other (or side by side in other
+    crossbars): row blocks, cut every `rows_per_read`."""
+    return sum(-(-int(rows) // placed.rows_per_read) for rows in placed.block_rows)
+
+
 def _read(
     mapping: Mapping,
     placed: LayerMapping,
     cells: ProgrammedLayer,
     adc: AdcSettings,
     inputs: Array,
-    noise: Array,
+    drawn: _Drawn,
     out: Counts,
     weighted: Counts,
     counts: Counts,
@@ -106,15 +190,28 @@ def _read(
     shape = (placed.row_blocks, len(adc.factor), levels.shape[2])
     offset = np.zeros(shape, np.float32) if errors is None else errors.offset_levels
     gain = np.ones(shape, np.float32) if errors is None else errors.gain
+    fluctuations = cells.fluctuations
+    cell_sigma = 0.0 if fluctuations is None else fluctuations.cell_sigma
+    flat_sigma = 0.0 if fluctuations is None else fluctuations.flat_sigma
+    grid = CellGrid.of(placed, mapping.slicing.has_reference)
     read_any_crossbars(
         inputs, layer.input_bits, layer.input_signed, _lines(placed), layer.stride,
         _starts(placed), placed.rows_per_read, levels, cells.row_conductance,
         np.float32(adc.off_current.seen), mapping.slicing.subtracts_currents,
         adc.bias, adc.inverse_step, adc.factor.astype(np.int64), adc.max_code,
-        offset, gain, noise, adc.noise is not None, bool(offset.any()),
-        _references(mapping, placed), _sums(levels), np.empty(shape[1:], np.int64),
+        offset, gain, drawn.noise, adc.noise is not None, bool(offset.any()),
+        np.float32(_off_levels(mapping, cells)), np.float32(cell_sigma), np.float32(flat_sigma),
+        drawn.normals, drawn.drives, grid.array_of_column(levels.shape[1]),
+        _references(mapping, placed), _sums(levels), _stray(levels), np.empty(shape[1:], np.int64),
         out, weighted, counts,
     )  # fmt: skip
+
+
+def _off_levels(mapping: Mapping, cells: ProgrammedLayer) -> float:
+    """R_off's share of a cell's conductance that its levels do not hold."""
+    if cells.levels.dtype == np.uint8:
+        return pedestal_levels(mapping.chip)
+    return taken_before_converter(mapping.chip)
 
 
 def count_sums(
@@ -134,7 +231,7 @@ def count_sums(
     any_sum_histogram(
         inputs, layer.input_bits, _lines(placed), layer.stride, _starts(placed),
         placed.rows_per_read, levels, np.float32(off_current), mapping.slicing.subtracts_currents,
-        _sums(levels), height, width, histogram,
+        _sums(levels), _stray(levels), height, width, histogram,
     )  # fmt: skip
 
 
@@ -160,6 +257,10 @@ def _references(mapping: Mapping, placed: LayerMapping) -> Counts:
     first_reference = stored_columns(mapping, placed) - placed.col_blocks
     references: Counts = first_reference + blocks
     return references
+
+
+def _stray(levels: Array) -> Array:
+    return np.zeros(levels.shape[1:], np.float32)
 
 
 def _sums(levels: Array) -> Array:

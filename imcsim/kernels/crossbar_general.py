@@ -36,11 +36,48 @@ def _add_active_rows(image, bit, top, left, first, last, lines, levels, sums):
 
 
 @kernel
-def _current(sums, k, j, pairs, off_current):
+def _fluctuate(
+    image, bit, top, left, first, last, start, lines, levels, active, pedestal,
+    off_levels, cell_sigma, flat_sigma, normals, drives, at, array_of_column, stray,
+):  # fmt: skip
+    """Set `stray` (q, s) to what column sums of the read `at` (y, x, bit, read) have beyond those
+    of a quiet one [levels].
+
+    Cells: one deviate per column with the variance Σ σ²·G² (or σ²) over the active rows. Drivers:
+    one deviate per word line and crossbar.
+    """
+    y, x, _, read = at
+    stray[...] = 0
+    if cell_sigma > 0:
+        for row in range(first, last):
+            if (image[top + lines[0, row], left + lines[1, row], lines[2, row]] >> bit) & 1:
+                for q in range(stray.shape[0]):
+                    for j in range(stray.shape[1]):
+                        conductance = np.float32(levels[row, q, j]) + off_levels
+                        stray[q, j] += conductance * conductance
+    if cell_sigma > 0 or flat_sigma > 0:
+        proportional = cell_sigma * cell_sigma
+        constant = flat_sigma * flat_sigma * np.float32(active)
+        for q in range(stray.shape[0]):
+            for j in range(stray.shape[1]):
+                variance = stray[q, j] * proportional + constant
+                stray[q, j] = np.sqrt(variance) * normals[y, x, bit, read, q, j]
+    if drives.shape[0] > 0:
+        for row in range(first, last):
+            if (image[top + lines[0, row], left + lines[1, row], lines[2, row]] >> bit) & 1:
+                for q in range(stray.shape[0]):
+                    for j in range(stray.shape[1]):
+                        drive = drives[y, x, bit, read, array_of_column[q, j], row - start]
+                        stray[q, j] += drive * (np.float32(levels[row, q, j]) + pedestal)
+
+
+@kernel
+def _current(sums, stray, k, j, pairs, off_current):
     """What is converted [levels]: a column with R_off's current, or a pair's difference."""
     if pairs:
-        return np.float32(sums[2 * k, j]) - np.float32(sums[2 * k + 1, j])
-    return np.float32(sums[k, j]) + off_current
+        positive = np.float32(sums[2 * k, j]) + stray[2 * k, j]
+        return positive - (np.float32(sums[2 * k + 1, j]) + stray[2 * k + 1, j])
+    return np.float32(sums[k, j]) + off_current + stray[k, j]
 
 
 @kernel
@@ -56,7 +93,8 @@ def _code(current, bias, inverse_step, max_code, pairs):
 def read_any_crossbars(
     inputs, input_bits, signed, lines, stride, starts, rows_per_read, levels, row_conductance,
     pedestal, pairs, bias, inverse_step, factor, max_code, offset_levels, gain, noise, is_noisy,
-    has_offset, reference, sums, codes, out, weighted_inputs, counts,
+    has_offset, off_levels, cell_sigma, flat_sigma, normals, drives, array_of_column, reference,
+    sums, stray, codes, out, weighted_inputs, counts,
 ):  # fmt: skip
     """Run one layer of several images through its crossbars.
 
@@ -91,9 +129,21 @@ def read_any_crossbars(
         Of a single image (n = 1), if `is_noisy`; else not read.
     is_noisy, has_offset : bool
         Whether codes of reads without an active row may be other than 0.
+    off_levels : float32
+        R_off's share of a cell's conductance, where `levels` do not hold it [levels].
+    cell_sigma, flat_sigma : float32
+        Read noise: σ of a cell as a fraction of its conductance, and of every cell [levels].
+    normals : float32 (y, x, input bits, reads of a bit, q, s)
+        Standard normal deviates of the columns, of a single image, if a σ is above 0; else not
+        read.
+    drives : float32 (y, x, input bits, reads of a bit, crossbars of a row block, their word lines)
+        By how much voltages of word lines are off, a fraction, of a single image; empty if none is.
+    array_of_column : int64 (q, s)
+        Crossbar of each column within its row block.
     reference : int64 (m,)
         Stored column whose code is subtracted, −1 for none.
     sums : int32 or float32 (q, s)
+    stray : float32 (q, s)
     codes : int64 (k, s)
         Scratch.
     out : int64 (n, y, x, m)
@@ -105,6 +155,8 @@ def read_any_crossbars(
         rows [1/16 level], reads with an active row.
     """
     images, out_h, out_w, outputs = out.shape
+    fluctuates = cell_sigma > 0 or flat_sigma > 0 or drives.shape[0] > 0
+    stray[...] = 0
     counts[...] = 0
     out[...] = 0
     weighted_inputs[...] = 0
@@ -128,9 +180,16 @@ def read_any_crossbars(
                             if active == 0 and not has_offset and not is_noisy:
                                 continue
                             off_current = pedestal * np.float32(active)
+                            if fluctuates:
+                                _fluctuate(
+                                    inputs[image], bit, top, left, first, last, starts[block],
+                                    lines, levels, active, pedestal, off_levels, cell_sigma,
+                                    flat_sigma, normals, drives, (oy, ox, bit, read),
+                                    array_of_column, stray,
+                                )  # fmt: skip
                             for k in range(codes.shape[0]):
                                 for j in range(codes.shape[1]):
-                                    current = _current(sums, k, j, pairs, off_current)
+                                    current = _current(sums, stray, k, j, pairs, off_current)
                                     seen = current * gain[block, k, j] + offset_levels[block, k, j]
                                     if is_noisy:
                                         seen += noise[oy, ox, bit, read, k, j]
@@ -155,11 +214,12 @@ def read_any_crossbars(
 @kernel
 def any_sum_histogram(
     inputs, input_bits, lines, stride, starts, rows_per_read, levels, pedestal, pairs, sums,
-    out_h, out_w, histogram,
+    stray, out_h, out_w, histogram,
 ):  # fmt: skip
     """Count how often each size of a current occurs, rounded up to whole levels.
 
-    Parameters as in `read_any_crossbars`; `histogram` int64 (b, k, largest size + 1) is added to.
+    Parameters as in `read_any_crossbars`, `stray` all 0; `histogram` int64 (b, k, largest size + 1)
+    is added to.
     """
     for image in range(inputs.shape[0]):
         for oy in range(out_h):
@@ -175,5 +235,5 @@ def any_sum_histogram(
                             off_current = pedestal * np.float32(active)
                             for k in range(histogram.shape[1]):
                                 for j in range(sums.shape[1]):
-                                    current = _current(sums, k, j, pairs, off_current)
+                                    current = _current(sums, stray, k, j, pairs, off_current)
                                     histogram[block, k, np.int64(np.ceil(abs(current)))] += 1

@@ -14,7 +14,8 @@ halves are columns of the same or different planes; columns of ``uint8`` and ``u
 alternate between them, so that masks and shifts part the halves.
 
 Vectors reach memory by pointer, without bounds checks: `imcsim.functional.vector_reads` makes all
-arguments and checks their sizes.
+arguments and checks their sizes. Two bytes in a word stand low byte first, as on any machine that
+Numba compiles for today.
 """
 
 from __future__ import annotations
@@ -308,6 +309,45 @@ def _combine_half(typing, cells, codes, at, factor, out, place, adds):
     return types.void(*places), generate
 
 
+@intrinsic
+def _exceeding(typing, sums, low, high):
+    """1 if a sum of the first half is above `low`, plus 2 if one of the second is above `high`."""
+
+    def generate(context, builder, signature, args):
+        value, *bounds = args
+        lanes, word = sums.lanes // 2, ir.IntType(64)
+        found = ir.Constant(word, 0)
+        for half, bound in enumerate(bounds):
+            part = _part(builder, value, half * lanes, lanes)
+            limit = _splat(builder, builder.trunc(bound, ir.IntType(16)), lanes)
+            above = _call(builder, f"llvm.usub.sat.v{lanes}i16", part.type, [part, limit])
+            while above.type.count > 16:
+                width = above.type.count // 2
+                above = builder.or_(
+                    _part(builder, above, 0, width), _part(builder, above, width, width)
+                )
+            whole = builder.bitcast(above, ir.IntType(256))
+            hit = builder.icmp_unsigned("!=", whole, ir.Constant(whole.type, 0))
+            flag = builder.shl(builder.zext(hit, word), ir.Constant(word, half))
+            found = builder.or_(found, flag)
+        return found
+
+    return types.int64(sums, types.int64, types.int64), generate
+
+
+@intrinsic
+def _store(typing, sums, target):
+    """Write `sums` to the start of `target`."""
+
+    def generate(context, builder, signature, args):
+        kind, zero = args[0].type, ir.Constant(ir.IntType(64), 0)
+        place = _pointer(context, builder, target, args[1], zero, kind)
+        builder.store(args[0], place, align=1)
+        return context.get_dummy_value()
+
+    return types.void(sums, target), generate
+
+
 if numba.config.DISABLE_JIT:
 
     def _columns(cells):
@@ -363,6 +403,13 @@ if numba.config.DISABLE_JIT:
                 code = np.minimum(code, top)
             at = index + half * lanes
             codes[at : at + lanes] += code.astype(np.uint16)
+
+    def _exceeding(sums, low, high):
+        lanes = len(sums) // 2
+        return int((sums[:lanes] > low).any()) + 2 * int((sums[lanes:] > high).any())
+
+    def _store(sums, target):
+        target[: len(sums)] = sums
 
 
 # --- Kernels ------------------------------------------------------------------------------------
@@ -586,3 +633,91 @@ def read_tiles(
             _combine(
                 cells, codes, first_outputs[tile], widths[tile], factors[tile], weight, adds, flat
             )
+
+
+@inlined
+def _window_sums(cells, w, stride, index, i, n, segment):
+    """Sums of both halves for one window."""
+    total = _halves(_start(cells, 0, 0))
+    end = i + n
+    while i < end:
+        a = _start(cells, 0, 0)
+        for j in range(i, min(i + segment, end)):
+            a = _add_row(a, cells, w + _element(index, j) * stride)
+        total = _add(total, _halves(a))
+        i += segment
+    return total
+
+
+@kernel
+def count_tiles(
+    index, start, count, cells, block_rows, kernel_height, stride, out_h, first_slot, slots,
+    slot_columns, segment, longest, bounds, widths, planes, sums, histogram,
+):  # fmt: skip
+    """Count the column sums above a bound, of several images and one bit plane.
+
+    Parameters as in `read_tiles`, but:
+
+    Parameters
+    ----------
+    cells : uint8 or uint16 (…,)
+        Of ideal cells, without a pedestal.
+    out_h : int
+        Output height.
+    segment : int
+        At most `block_rows`.
+    slot_columns : int64 (s,)
+        Kernel column of each slot.
+    longest : int64 (t,)
+        A list of so many rows cannot exceed a bound of the tile; such lists are not even walked.
+    bounds : int64 (t, 2)
+        Of each half, below 2^16.
+    planes : int64 (t, 2)
+        Plane of each half.
+    sums : uint16 (columns,)
+        Scratch.
+    histogram : int64 (row blocks, planes, largest sum + 1)
+        How often each sum above its bound occurs; added to.
+    """
+    blocks, images, height, width = count.shape
+    counts, starts = count.reshape(-1), start.reshape(-1)
+    places, lanes = _places(cells), _columns(cells) // 2
+    kernel_width = slot_columns.shape[0]
+    pass_size = cells.size // (bounds.shape[0] * blocks * kernel_height)
+    row_size = pass_size // block_rows
+    for tile in range(bounds.shape[0]):
+        for block in range(blocks):
+            for ky in range(kernel_height):
+                base = ((tile * blocks + block) * kernel_height + ky) * pass_size
+                for image in range(images):
+                    for oy in range(out_h):
+                        line = ((block * images + image) * height + oy * stride + ky) * width
+                        for x in range(width):
+                            n = _element(counts, line + x)
+                            if n <= longest[tile]:
+                                continue
+                            i = _element(starts, line + x)
+                            for slot in range(first_slot[x], first_slot[x] + slots[x]):
+                                total = _window_sums(
+                                    cells, base + slot * places, row_size, index, i, n, segment
+                                )
+                                found = _exceeding(total, bounds[tile, 0], bounds[tile, 1])
+                                if found == 0:
+                                    continue
+                                _store(total, sums)
+                                row = (ky * kernel_width + slot_columns[slot]) * blocks + block
+                                for half in range(2):
+                                    if (found >> half) & 1:
+                                        first = half * lanes
+                                        _count_above(
+                                            sums[first : first + widths[tile, half]],
+                                            bounds[tile, half],
+                                            histogram[row, planes[tile, half]],
+                                        )
+
+
+@inlined
+def _count_above(sums, bound, histogram):
+    for j in range(sums.shape[0]):
+        if sums[j] > bound:
+            histogram[np.int64(sums[j])] += 1

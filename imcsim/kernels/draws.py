@@ -79,3 +79,30 @@ def line_normals(counter, key, quantiles, words, out):
         drawn = words[(line % 8) // 2, whole]
         shift = high if line % 2 else low
         out[line] = quantiles[(drawn >> shift) & lower]
+
+
+@kernel
+def window_normals(first, key, quantiles, words, out):
+    """Standard normal deviates of all reads of neighbouring windows.
+
+    Parameters
+    ----------
+    first : uint32 (4,)
+        Address of the first window's first read: `Read.counter(0)` with bit 0 and row block 0.
+    key : uint32 (2,)
+        Seed, lower word first.
+    quantiles : float32 (4096,)
+        `normal_quantiles()`.
+    words : uint32 (4, ⌈lines / 8⌉)
+        Scratch.
+    out : float32 (windows, input bits, row blocks, lines)
+        Output.
+    """
+    counter = first.copy()
+    for window in range(out.shape[0]):
+        counter[1] = first[1] + np.uint32(window)
+        for bit in range(out.shape[1]):
+            counter[2] = first[2] | np.uint32(bit << 4)
+            for block in range(out.shape[2]):
+                counter[3] = np.uint32(block << 17)
+                line_normals(counter, key, quantiles, words, out[window, bit, block])

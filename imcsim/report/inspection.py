@@ -28,6 +28,7 @@ def print_chip(chip: Chip) -> None:
         f"{chip.device.bits}-bit {chip.device.type} cells, {chip.cells_per_weight} per weight of "
         f"{chip.mapping.weight_bits} bits (signed by {_coding(chip)}), "
         f"variation {100 * chip.device.variation:g} % ({chip.device.variation_model} model)"
+        + "".join(f", {entry.model}" for entry in chip.device.nonidealities)
     )
     out.print(
         f"{counted(chip.adcs_per_crossbar, 'ADC')} of {chip.adc.bits} bits ({chip.adc.type}) per "

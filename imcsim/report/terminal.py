@@ -84,8 +84,17 @@ def print_heading(run: Run) -> None:
     console().print(
         f"{options['workload']} on {run.config['arch']['name']}: "
         f"{counted(run.summary['images'], 'image')}, chip seed {options['seed']}, "
-        f"exit policy {_policy(options)}\n"
+        f"exit policy {_policy(options)}{_corrected(run.summary.get('correction'))}\n"
     )
+
+
+def _corrected(done: dict[str, Any] | None) -> str:
+    """What was set anew for this chip."""
+    keys = {"channels": "channels", "theta": "θ"}
+    names = [name for key, name in keys.items() if done is not None and done[key] is not None]
+    if done is None or not names:
+        return ""
+    return f", {' and '.join(names)} set on {counted(done['images'], 'calibration image')}"
 
 
 def print_summary(run: Run) -> None:

@@ -84,10 +84,17 @@ class _Outcome(_Contents):
     seed: int
 
 
+class _Correction(_Contents):
+    images: int
+    channels: dict[str, Any] | None
+    theta: float | None
+
+
 class Summary(_Outcome):
     """``summary.json``"""
 
     static: _Outcome | None
+    correction: _Correction | None = None
 
 
 # Dimensions: n images, t timesteps, k classes.

@@ -49,6 +49,8 @@ class ResolvedOptions:
     labels: npt.NDArray[np.int64]
     timesteps: int
     policy: ExitPolicy
+    theta_given: bool
+    """Whether the policy's threshold was asked for, and is not the workload's."""
     accumulate: Accumulate
     static: bool
     seed: int
@@ -92,6 +94,7 @@ def resolve(
         labels=labels[:count],
         timesteps=timesteps,
         policy=policy,
+        theta_given=options.theta is not None,
         accumulate=workload.accumulate,
         static=options.static,
         seed=options.seed,

@@ -15,6 +15,7 @@ from imcsim.functional.exits import ExitPolicy
 from imcsim.functional.readout import ExitScores
 from imcsim.functional.verify import Verification
 from imcsim.mapping import Mapping
+from imcsim.simulator.correct import CorrectionReport
 from imcsim.timing import TimingResult
 
 Floats = npt.NDArray[np.float64]
@@ -85,6 +86,8 @@ class RunResult:
     static: Outcome | None
     """Fixed T on the same images from the same pass; None if not all timesteps were simulated."""
     verification: Verification | None = None
+    correction: CorrectionReport | None = None
+    """What was set anew for this chip; None if its file asks for nothing."""
 
     @property
     def clock_hz(self) -> float:
@@ -96,7 +99,7 @@ class RunResult:
 
     def summary(self) -> dict[str, Any]:
         """The promised object of ``imcsim run --json`` and ``summary.json``: means over images, SI
-        units."""
+        units. Only a chip with `correction` on says what was corrected."""
         theta = list(self.policy.theta)
         return {
             **self._outcome(self.dynamic),
@@ -105,6 +108,7 @@ class RunResult:
             else {**self._outcome(self.static), "theta": None, "seed": self.seed},
             "theta": theta[0] if len(theta) == 1 else (theta or None),
             "seed": self.seed,
+            **({} if self.correction is None else {"correction": self.correction.summary()}),
         }
 
     def _outcome(self, outcome: Outcome) -> dict[str, Any]:

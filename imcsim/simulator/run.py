@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,13 @@ from imcsim.errors import UsageError
 from imcsim.functional.calibration import calibrated_steps
 from imcsim.functional.counts import fixed_counts
 from imcsim.functional.exits import THRESHOLD_POLICIES, decide, exits_now
-from imcsim.functional.forward import FunctionalResult, StopRule, build_model
+from imcsim.functional.forward import ChipModel, FunctionalResult, StopRule, build_model
 from imcsim.functional.images import batch_size, run_images
 from imcsim.functional.readout import SigmaETables, evaluate
 from imcsim.functional.verify import Verification, verify
 from imcsim.mapping import Mapping, map_network
 from imcsim.network.workload import Workload
+from imcsim.simulator.correct import correct_chip
 from imcsim.simulator.options import ResolvedOptions, RunOptions, resolve
 from imcsim.simulator.pricing import Pricing
 from imcsim.simulator.result import RunResult
@@ -83,7 +85,11 @@ def run(
     adc_steps = calibrated_steps(
         mapping, workload.calibration_images, workload.network.timesteps, asked.jobs
     )
-    functional = _compute(mapping, asked, batch, adc_steps, tables, told)
+    told.stage("programming the crossbars")
+    model = build_model(mapping, asked.seed, adc_steps)
+    model, policy, correction = correct_chip(model, workload, asked, tables, told.stage)
+    asked = replace(asked, policy=policy)
+    functional = _compute(model, asked, batch, tables, told)
     scores = evaluate(
         functional.logits.astype(np.int64), workload.network.logit_scale, asked.accumulate, tables
     )
@@ -116,6 +122,7 @@ def run(
         if asked.static
         else None,
         verification=verification,
+        correction=correction,
     )
 
 
@@ -133,19 +140,15 @@ def _verify(mapping: Mapping, workload: Workload, told: Progress) -> Verificatio
 
 
 def _compute(
-    mapping: Mapping,
+    model: ChipModel,
     asked: ResolvedOptions,
     batch: int,
-    adc_steps: dict[int, npt.NDArray[np.int64]],
     tables: SigmaETables,
     told: Progress,
 ) -> FunctionalResult:
-    """Program the chip and run the images; every timestep, unless the static baseline is not
-    wanted."""
-    told.stage("programming the crossbars")
-    model = build_model(mapping, asked.seed, adc_steps)
+    """Run the images; every timestep, unless the static baseline is not wanted."""
     told.stage("running images", len(asked.images))
-    stop = None if asked.static else _stop_rules(mapping, asked, tables)
+    stop = None if asked.static else _stop_rules(model.mapping, asked, tables)
     return run_images(model, asked.images, asked.timesteps, asked.jobs, batch, stop, told.advance)
 
 

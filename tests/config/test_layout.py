@@ -5,7 +5,7 @@ import pytest
 from imcsim.config.layout import Layout, Section, content_hash
 from tests.config.garden import GARDEN, Bed, Garden, Pump, Title
 
-TWO_BEDS = {"beds": [{}, {}]}
+TWO_BEDS: dict[str, list[dict[str, int]]] = {"beds": [{}, {}]}
 
 
 def test_a_layout_tells_sections_lists_and_values_apart() -> None:
@@ -24,7 +24,7 @@ def test_a_list_has_keys_for_each_entry_of_the_file() -> None:
 
 
 def test_a_value_that_is_a_list_is_known_as_one() -> None:
-    lists = [path for path in GARDEN.paths(TWO_BEDS) if GARDEN.takes_list(path)]
+    lists = [path for path in GARDEN.paths(TWO_BEDS) if GARDEN.takes_list(path, TWO_BEDS)]
     assert lists == [("beds", 0, "spacing"), ("beds", 1, "spacing")]
 
 

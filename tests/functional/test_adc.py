@@ -38,7 +38,7 @@ def test_the_largest_sum_is_every_row_at_the_highest_level(
 
 def test_a_code_is_worth_its_slices_weight_times_the_step(mapping: Mapping) -> None:
     placed = mapping.layers[0]
-    cells = program(mapping, placed, 0, 0.0)
+    cells = program(mapping, placed, None)
     settings = adc_settings(mapping, placed, {placed.index: np.array([48, 72])}, 63, cells)
     # In sixteenths of a level: steps of 3 and 4.5.
     assert settings.factor.tolist() == [48 * 16, 72]
@@ -51,7 +51,7 @@ def test_a_code_is_worth_its_slices_weight_times_the_step(mapping: Mapping) -> N
 def test_real_conductances_have_no_guard_against_ties() -> None:
     mapping = map_network(max_pool_network(), rram64({"device.variation_model": "device"}))
     placed = mapping.layers[0]
-    cells = program(mapping, placed, 0, 0.2)
+    cells = program(mapping, placed, 0)
     settings = adc_settings(mapping, placed, {placed.index: np.array([48, 72])}, 63, cells)
     assert settings.bias.tolist() == [1.5, 2.25]
 
@@ -75,7 +75,7 @@ def test_coarse_codes_may_be_worth_twice_their_current() -> None:
     network = random_network([linear("fc", -1, 2)], (1, 64, 32))
     mapping = map_network(network, rram64())
     placed = mapping.layers[0]
-    cells = program(mapping, placed, 0, 0.0)
+    cells = program(mapping, placed, None)
     adc_settings(mapping, placed, lossless_steps(mapping), 960, cells)
     with pytest.raises(MappingError, match="overflow"):
         adc_settings(mapping, placed, {0: np.array([16, 48])}, 63, cells)
@@ -218,7 +218,7 @@ def test_a_lossless_range_says_how_many_bits_it_needs(
 def test_a_converter_that_rounds_down_has_no_half_step() -> None:
     mapping = map_network(max_pool_network(), rram64({"adc.rounding": "down"}))
     placed = mapping.layers[0]
-    cells = program(mapping, placed, 0, 0.0)
+    cells = program(mapping, placed, None)
     steps = {placed.index: np.array([48, 72])}
     assert adc_settings(mapping, placed, steps, 63, cells, seed=0).bias.tolist() == [1 / 64] * 2
     # The ideal copy rounds as ever: its codes are whole levels.

@@ -25,20 +25,20 @@ def one_weight_network(weight: int, rows: int = 400, outputs: int = 300) -> Netw
 
 def mapped(network: Network, **overrides: Any) -> Mapping:
     named = {key.replace("__", "."): value for key, value in overrides.items()}
-    return map_network(network, rram64(named | {"sigma_e.fifo_depth": 512}))
+    return map_network(
+        network, rram64({"device.variation": SIGMA, "sigma_e.fifo_depth": 512} | named)
+    )
 
 
-def programmed(
-    mapping: Mapping, seed: int = 0, variation: float = SIGMA, layer: int = 0
-) -> ProgrammedLayer:
-    return program(mapping, mapping.layers[layer], seed, variation)
+def programmed(mapping: Mapping, seed: int = 0, layer: int = 0) -> ProgrammedLayer:
+    return program(mapping, mapping.layers[layer], seed)
 
 
 @pytest.mark.parametrize("model", ["weight", "device"])
 def test_no_variation_leaves_the_exact_levels(model: str) -> None:
-    mapping = mapped(max_pool_network(), device__variation_model=model)
+    mapping = mapped(max_pool_network(), device__variation_model=model, device__variation=0.0)
     for i, placed in enumerate(mapping.layers):
-        cells = programmed(mapping, variation=0.0, layer=i)
+        cells = programmed(mapping, layer=i)
         exact = slice_weights(placed.layer.matrix, mapping.slicing).reshape(placed.rows, -1)
         assert cells.levels.dtype == np.uint8
         np.testing.assert_array_equal(cells.levels, exact)
@@ -97,8 +97,10 @@ def test_cells_at_r_off_vary_too() -> None:
 
 
 def test_a_conductance_is_never_negative() -> None:
-    mapping = mapped(one_weight_network(127), device__variation_model="device")
-    levels = programmed(mapping, variation=1.0).levels
+    mapping = mapped(
+        one_weight_network(127), device__variation_model="device", device__variation=1.0
+    )
+    levels = programmed(mapping).levels
     assert levels.min() == pytest.approx(-15 / 9)
     # P(1 + n < 0)
     assert (levels < -15 / 9 + 1e-6).mean() == pytest.approx(0.1587, abs=0.005)

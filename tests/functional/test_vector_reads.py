@@ -149,7 +149,8 @@ def test_vectors_read_what_the_plain_kernel_reads_bit_for_bit(
 @pytest.mark.parametrize("kind", ["levels", "float32"])
 @pytest.mark.parametrize("slicing", [OFFSET, WHOLE])
 @pytest.mark.parametrize(
-    ("channels", "window", "stride", "block_rows"), [(16, 3, 1, 16), (3, 3, 2, 16), (20, 1, 1, 16)]
+    ("channels", "window", "stride", "block_rows"),
+    [(16, 3, 1, 16), (3, 3, 2, 16), (20, 1, 1, 16), (20, 1, 2, 16)],
 )
 def test_vectors_read_what_the_scalar_twin_reads(
     channels: int, window: int, stride: int, block_rows: int, slicing: Slicing, kind: str

@@ -36,7 +36,9 @@ def read(case: dict[str, Any]) -> tuple[Array, Array, Array]:
         (step / 32 + (exact / 64)).astype(np.float32), (16 / step).astype(np.float32),
         step.astype(np.int64) * np.array(case["factors"]), case["max_code"], case["offset"],
         case["gain"], case["noise"], case["is_noisy"], bool(case["offset"].any()),
-        case["reference"], sums,
+        np.float32(0), np.float32(0), np.float32(0), np.zeros((1,) * 6, np.float32),
+        np.zeros((0, 1, 1, 1, 1, 1), np.float32), np.zeros(sums.shape, np.int64),
+        case["reference"], sums, np.ones(sums.shape, np.float32),
         np.empty(shape[1:], np.int64), out, weighted, counts,
     )  # fmt: skip
     return out, weighted, counts
@@ -165,7 +167,7 @@ def test_the_histogram_counts_the_size_of_every_current_rounded_up() -> None:
         histogram = np.zeros((1, 1 if pairs else 2, 12), np.int64)
         any_sum_histogram(
             inputs, 1, lines, 1, np.array([0, 2]), rows_per_read, levels, np.float32(pedestal),
-            pairs, np.zeros((2, 2), np.int32), 1, 1, histogram,
+            pairs, np.zeros((2, 2), np.int32), np.zeros((2, 2), np.float32), 1, 1, histogram,
         )  # fmt: skip
         return [np.repeat(np.arange(12), kind).tolist() for kind in histogram[0]]
 

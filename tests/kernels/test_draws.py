@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -7,7 +9,7 @@ from scipy import stats
 
 from imcsim.functional.devices import read_draws
 from imcsim.functional.devices.read_draws import Read, ReadKind, normal_quantiles
-from imcsim.kernels.draws import line_normals, philox4x32
+from imcsim.kernels.draws import line_normals, philox4x32, window_normals
 from tests.functional.devices.test_read_draws import KNOWN_ANSWERS
 
 READ = Read(ReadKind.COLUMN, layer=3, image=9999, timestep=2, window=77, bit=5, row_block=9)
@@ -35,6 +37,16 @@ def test_philox_gives_the_known_answers(
 def test_the_kernel_draws_what_the_reference_draws(seed: int, lines: int) -> None:
     expected = read_draws.line_normals(seed, READ, lines, normal_quantiles())
     np.testing.assert_array_equal(drawn(seed, READ, lines), expected)
+
+
+def test_neighbouring_windows_bits_and_reads_are_drawn_by_their_addresses() -> None:
+    found, words = np.empty((3, 2, 4, 11), np.float32), np.empty((4, 2), np.uint32)
+    counter = np.array(replace(READ, bit=0, row_block=0).counter(0), np.uint32)
+    window_normals(counter, np.array([7, 1], np.uint32), normal_quantiles(), words, found)
+    for window, bit, row_block in np.ndindex(3, 2, 4):
+        at = replace(READ, window=READ.window + window, bit=bit, row_block=row_block)
+        expected = read_draws.line_normals(7 + 2**32, at, 11, normal_quantiles())
+        np.testing.assert_array_equal(found[window, bit, row_block], expected)
 
 
 @pytest.mark.needs_jit

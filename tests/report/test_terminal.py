@@ -126,6 +126,24 @@ def test_the_exit_policy_is_written_as_a_rule(
     assert said(terminal.print_heading, with_options(run, **options))[0].endswith(words)
 
 
+@pytest.mark.parametrize(
+    ("done", "words"),
+    [
+        ({"channels": {"clipped": 0}, "theta": 0.0}, ", channels and θ set on 1 calibration image"),
+        ({"channels": {}, "theta": None}, ", channels set on 1 calibration image"),
+        ({"channels": None, "theta": 0.4}, ", θ set on 1 calibration image"),
+        ({"channels": None, "theta": None}, ""),
+    ],
+)
+def test_what_was_corrected_on_the_chip_is_said(
+    run: Run, said: Any, done: dict[str, Any], words: str
+) -> None:
+    plain = said(terminal.print_heading, run)[0]
+    summary = run.summary | {"correction": {"images": 1, **done}}
+    corrected = dataclasses.replace(run, summary=summary)
+    assert said(terminal.print_heading, corrected)[0] == plain + words
+
+
 def test_names_with_brackets_and_colons_are_shown_as_they_are(run: Run, said: Any) -> None:
     odd = with_options(run, workload="net [bold]:smile:[/x]")
     assert said(terminal.print_heading, odd)[0].startswith("net [bold]:smile:[/x] on rram64")

@@ -61,7 +61,7 @@ def test_a_run_is_verified_and_its_counts_agree_with_the_mapping(name: str) -> N
 
 @pytest.mark.parametrize("name", CONVENTIONS)
 def test_neither_workers_nor_batches_change_a_bit(name: str) -> None:
-    one, other = result(CONVENTIONS[name]), result(CONVENTIONS[name], jobs=3, memory=20_000)
+    one, other = result(CONVENTIONS[name]), result(CONVENTIONS[name], jobs=3, memory=40_000)
     np.testing.assert_array_equal(one.logits, other.logits)
     np.testing.assert_array_equal(one.activity.measured_step, other.activity.measured_step)
     np.testing.assert_array_equal(one.dynamic.energy_j, other.dynamic.energy_j)

@@ -3,13 +3,14 @@
 What is fixed when a chip is made acts on conductances, in the order of the physics (the order of
 the entries in an architecture file means nothing): programming (with verification), drift, stuck
 cells, which neither are programmed nor drift, temperature, wires. What changes from read to read is
-described for the kernels by `read_noise` and `input_noise`.
+described for the kernels by `Fluctuations`.
 """
 
 from __future__ import annotations
 
 from imcsim.functional.devices.chain import perturbed_weights, programmed_cells
 from imcsim.functional.devices.context import CellContext, Conductances
+from imcsim.functional.devices.fluctuations import Fluctuations
 from imcsim.functional.devices.off_current import (
     pedestal_levels,
     taken_after_converter,
@@ -22,6 +23,7 @@ __all__ = [
     "CellGrid",
     "CellStream",
     "Conductances",
+    "Fluctuations",
     "Kind",
     "pedestal_levels",
     "perturbed_weights",

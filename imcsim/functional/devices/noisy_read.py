@@ -46,9 +46,7 @@ def column_sums(
         drawn = line_normals(context.seed, word_lines, arrays * grid.crossbar_rows, quantiles)
         by_crossbar = drawn.reshape(-1, grid.crossbar_rows)[:, : len(active)].T
         drives = input_noise.drive(noise_of_inputs, active[:, None], by_crossbar)
-    part = np.arange(planes) // (planes // grid.arrays_per_weight)
-    array = grid.column_block * grid.arrays_per_weight + part[:, None]
-    sums = np.asarray((drives[:, array] * conductance).sum(axis=0))
+    sums = np.asarray((drives[:, grid.array_of_column(planes)] * conductance).sum(axis=0))
     if noise_of_cells is None:
         return sums
     variance = read_noise.cell_variance(noise_of_cells, conductance, context)

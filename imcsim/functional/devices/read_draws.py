@@ -52,15 +52,16 @@ class Read:
     bit: int
     """Input bit, below 2^4."""
     row_block: int
-    """Below 2^12."""
+    """Number of the rows that are driven together: a row block, or with `crossbar.rows_per_read` a
+    group of its rows; below 2^15."""
 
     def counter(self, first_line: int) -> tuple[int, int, int, int]:
-        """The four counter words of the draw for eight lines from `first_line`, below 2^23, on."""
+        """The four counter words of the draw for eight lines from `first_line`, below 2^20, on."""
         return (
             self.image,
             self.window,
             (self.layer << 20) | (self.timestep << 8) | (self.bit << 4) | self.kind,
-            (self.row_block << 20) | (first_line // LINES_PER_DRAW),
+            (self.row_block << 17) | (first_line // LINES_PER_DRAW),
         )
 
 

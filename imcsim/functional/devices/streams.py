@@ -109,6 +109,12 @@ class CellGrid:
         references = np.full(self.width - self.c_out, self.weights_per_crossbar)
         return np.concatenate([weights, references])
 
+    def array_of_column(self, planes: int) -> Indices:
+        """int64 (planes, width): which of a row block's crossbars each column stands on, ``column
+        block · arrays per weight + array``."""
+        array = np.arange(planes) // (planes // self.arrays_per_weight)
+        return self.column_block * self.arrays_per_weight + array[:, None]
+
 
 @dataclass(frozen=True)
 class CellStream:

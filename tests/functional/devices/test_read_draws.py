@@ -75,7 +75,7 @@ def test_the_parts_of_the_largest_address_do_not_overlap() -> None:
         timestep=2**12 - 1,
         window=2**32 - 1,
         bit=15,
-        row_block=2**12 - 1,
+        row_block=2**15 - 1,
     )
-    words = largest.counter(2**23 - 1)
+    words = largest.counter(2**20 - 1)
     assert words == (2**32 - 1, 2**32 - 1, 2**32 - 16 + ReadKind.ROW, 2**32 - 1)
