@@ -193,7 +193,8 @@ def test_a_misspelt_key_is_reported_once_with_the_right_one(
         ("adc.bits: 5", "adc.bits: unknown key; write bits below adc:"),
         ("percentile: 5", "percentile: unknown key; did you mean adc.percentile?"),
         ("qqq: 5", "qqq: unknown key; allowed are format, name, description, extends, technology,"
-         " chip, tile, pe, crossbar, device, adc, mapping, lif, noc, sigma_e, dataflow, correction"),
+         " chip, tile, pe, crossbar, device, adc, mapping, lif, noc, sigma_e, dataflow,"
+         " correction"),
     ],
 )  # fmt: skip
 def test_an_unknown_key_of_the_top_level_is_reported(
