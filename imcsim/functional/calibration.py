@@ -19,7 +19,7 @@ from imcsim.functional.forward import (
     run_batch,
     sums_scratch,
 )
-from imcsim.functional.general_reads import count_sums, needs_general_reads
+from imcsim.functional.general_reads import count_sums, has_general_conventions
 from imcsim.functional.tail_counts import TailObserver
 from imcsim.mapping import LayerMapping, Mapping
 
@@ -48,7 +48,7 @@ def count_all(
     from imcsim.kernels.crossbar import column_sum_histogram
 
     mapping, cells = model.mapping, model.cells[placed.index]
-    if needs_general_reads(mapping):
+    if has_general_conventions(mapping):
         count_sums(mapping, placed, cells, inputs, off_levels_seen(mapping.chip), histogram)
         return
     column_sum_histogram(

@@ -54,3 +54,20 @@ def _limits(whole: npt.NDArray[np.float64], parts: int) -> tuple[float, float]:
         return float(1 - (1 << 15)), float((1 << 15) - 1)
     lowest = min(float(whole.min(initial=0)), 0.0)
     return lowest, lowest + 255
+
+
+def not_for_general_reads(chip: Chip) -> MappingError:
+    """What to raise where conductances are no whole levels and only the general kernel can read."""
+    return MappingError(
+        f"device.cells {chip.device.cells} is for ideal converters that read whole crossbars in"
+        " row order channel, without reference columns, analog subtraction, R_off's current or"
+        " noise of reads (take float32)"
+    )
+
+
+def too_wide(chip: Chip, layer: str) -> MappingError:
+    """What to raise where a layer's sums or steps are beyond the integer kernels."""
+    return MappingError(
+        f"layer {layer}: device.cells {chip.device.cells} cannot hold sums of"
+        f" {chip.crossbar.rows} word lines or ADC steps of this size in 16 bits (take float32)"
+    )

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from imcsim.activity import MEASURED_ACTIONS
-from imcsim.errors import MappingError
 from imcsim.functional.adc import (
     FRACTION_BITS,
     ONE_LEVEL,
@@ -25,8 +24,13 @@ from imcsim.functional.adc import (
     largest_sum,
     lossless_steps,
 )
+from imcsim.functional.cell_formats import not_for_general_reads, too_wide
 from imcsim.functional.cells import ProgrammedLayer, program
-from imcsim.functional.general_reads import needs_general_reads, read_general
+from imcsim.functional.general_reads import (
+    has_general_conventions,
+    needs_general_reads,
+    read_general,
+)
 from imcsim.functional.vector_reads import (
     Conductances,
     VectorLayer,
@@ -59,6 +63,14 @@ class ChipModel:
     mapping: Mapping
     cells: dict[int, ProgrammedLayer]
     adc: dict[int, AdcSettings]
+    is_ideal: bool = False
+    """Without errors and noise of any kind, whatever the chip says."""
+
+    @property
+    def reads_generally(self) -> bool:
+        """Whether its reads are beyond the fast kernels."""
+        general = has_general_conventions if self.is_ideal else needs_general_reads
+        return general(self.mapping)
 
     def is_steady(self, layer: int) -> bool:
         """Whether equal inputs give a layer equal currents and codes."""
@@ -71,15 +83,11 @@ class ChipModel:
 
     def _vectors(self, placed: LayerMapping) -> VectorLayer | None:
         """Raises MappingError for a layer that cannot be read as `device.cells` asks."""
-        cells, format_ = self.cells[placed.index], self.mapping.chip.device.cells
-        if needs_general_reads(self.mapping):
+        cells = self.cells[placed.index]
+        if self.reads_generally:
             if cells.parts is None:
                 return None
-            raise MappingError(
-                f"device.cells {format_} is for ideal converters that read whole crossbars in row"
-                " order channel, without reference columns, analog subtraction, R_off's current or"
-                " noise of reads (take float32)"
-            )
+            raise not_for_general_reads(self.mapping.chip)
         whole = None if cells.parts is None else quantised(cells.levels, cells.parts)
         found = vector_layer(
             placed,
@@ -89,11 +97,7 @@ class ChipModel:
             self.adc[placed.index],
         )
         if found is None and whole is not None:
-            raise MappingError(
-                f"layer {placed.layer.name}: device.cells {format_} cannot hold sums of"
-                f" {placed.crossbar_rows} word lines or ADC steps of this size in 16 bits"
-                " (take float32)"
-            )
+            raise too_wide(self.mapping.chip, placed.layer.name)
         return found
 
 
@@ -132,7 +136,7 @@ def _model(mapping: Mapping, seed: int | None, steps: Steps, max_code: int) -> C
         m.index: adc_settings(mapping, m, steps, max_code, cells[m.index], seed)
         for m in mapping.layers
     }
-    model = ChipModel(mapping, cells, adc)
+    model = ChipModel(mapping, cells, adc, is_ideal=seed is None)
     # Here, before several threads ask for it.
     assert len(model.vectors) == len(cells)
     return model
@@ -270,7 +274,7 @@ class _Batch:
         inputs = pad(source, placed.layer.padding)
         if self.observer is not None:
             self.observer.layer_input(placed, inputs)
-        if needs_general_reads(self.model.mapping):
+        if self.model.reads_generally:
             cells, adc = self.model.cells[index], self.model.adc[index]
             numbers = self.first_image + self.running
             return read_general(self.model.mapping, placed, cells, adc, inputs, numbers, t)

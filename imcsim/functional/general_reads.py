@@ -30,6 +30,18 @@ Counts = npt.NDArray[np.int64]
 
 def needs_general_reads(mapping: Mapping) -> bool:
     """Whether a chip's reads are beyond the fast kernels; the same for all of its layers."""
+    chip = mapping.chip
+    return (
+        has_general_conventions(mapping)
+        or chip.adc.offset_sigma_levels > 0
+        or chip.adc.gain_sigma > 0
+        or chip.adc.noise_sigma_levels > 0
+        or any(isinstance(m, ReadNoise | InputNoise) and m.sigma > 0 for m in chip.device.models)
+    )
+
+
+def has_general_conventions(mapping: Mapping) -> bool:
+    """Whether even the reads of a chip's ideal copy, without errors and noise, are."""
     chip, slicing = mapping.chip, mapping.slicing
     return (
         chip.mapping.row_order != "channel"
@@ -37,11 +49,7 @@ def needs_general_reads(mapping: Mapping) -> bool:
         or slicing.has_reference
         or slicing.subtracts_currents
         or chip.adc.rounding != "nearest"
-        or chip.adc.offset_sigma_levels > 0
-        or chip.adc.gain_sigma > 0
-        or chip.adc.noise_sigma_levels > 0
         or chip.device.off_current != "corrected"
-        or any(isinstance(m, ReadNoise | InputNoise) and m.sigma > 0 for m in chip.device.models)
     )
 
 

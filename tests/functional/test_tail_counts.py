@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imcsim.chip import load_chip
 from imcsim.functional.calibration import calibrated_steps, observe_ranges
+from imcsim.functional.forward import ideal_model
 from imcsim.functional.tail_counts import sums_per_image
 from imcsim.functional.vector_reads import Conductances, vector_layer
 from imcsim.kernels.crossbar import column_sum_histogram
 from imcsim.mapping import map_network
 from imcsim.mapping.slicing import Slicing, slice_weights
+from tests.chip.files import ARCH
 from tests.functional.test_vector_reads import (
     BINARY,
     OFFSET,
@@ -114,6 +119,27 @@ def test_steps_are_those_of_whole_histograms(name: str, signed_weights: str) -> 
         assert {i: s.tolist() for i, s in found.items()} == {
             i: s.tolist() for i, s in expected.items()
         }
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"adc.gain_sigma": 0.1, "adc.offset_sigma_levels": 2.0},
+        {"adc.noise_sigma_levels": 1.0},
+        {"device.nonidealities": [{"model": "read_noise", "sigma": 0.1}]},
+    ],
+)
+def test_errors_and_noise_do_not_keep_a_chip_from_fast_calibration(
+    overrides: dict[str, Any],
+) -> None:
+    """Ranges are those of an ideal copy."""
+    network = max_pool_network(seed=22)
+    images = random_images(network, 3)
+    noisy = map_network(network, load_chip(ARCH / "rram64.yaml", {"adc.bits": 3} | overrides))
+    plain = map_network(network, rram64({"adc.bits": 3}))
+    assert all(ideal_model(noisy).vectors.values())
+    found, expected = (calibrated_steps(m, images, 3) for m in (noisy, plain))
+    assert {i: s.tolist() for i, s in found.items()} == {i: s.tolist() for i, s in expected.items()}
 
 
 @pytest.mark.needs_jit
