@@ -33,8 +33,8 @@ import numpy as np
 
 from imcsim.chip import load_chip
 from imcsim.functional.adc import Steps
-from imcsim.functional.calibration import _HistogramObserver
-from imcsim.functional.forward import ChipModel, _Batch, build_model, ideal_model, pad, run_batch
+from imcsim.functional.calibration import HistogramObserver
+from imcsim.functional.forward import BatchRun, ChipModel, build_model, ideal_model, pad, run_batch
 from imcsim.functional.vector_reads import quantised, vector_layer
 from imcsim.mapping import Mapping, map_network
 from imcsim.network.layers import IMAGE, Network
@@ -104,7 +104,7 @@ def convolutions(network: Network) -> list[int]:
 
 def calibrated(mapping: Mapping, sources: Sources) -> Steps:
     """ADC steps from the column sums that four of the inputs make."""
-    observer = _HistogramObserver(ideal_model(mapping))
+    observer = HistogramObserver(ideal_model(mapping))
     for index, source in sources.items():
         placed = mapping.of(index)
         observer.layer_input(placed, pad(source[:4], placed.layer.padding))
@@ -150,9 +150,11 @@ def read_all(model: ChipModel, sources: Sources, timesteps: int, repeats: int) -
     batch = len(next(iter(sources.values())))
     total = 0.0
     for index, source in sources.items():
-        state = _Batch(model, np.zeros((batch, *network.image_shape), np.uint8), timesteps, None, 0)
+        state = BatchRun(
+            model, np.zeros((batch, *network.image_shape), np.uint8), timesteps, None, 0
+        )
 
-        def layer(index: int = index, source: Any = source, state: _Batch = state) -> None:
+        def layer(index: int = index, source: Any = source, state: BatchRun = state) -> None:
             state.kept.clear()
             state.weight_layer(0, index, source, [])
 

@@ -27,7 +27,7 @@ BATCH = 16
 AnObserver = TypeVar("AnObserver", bound=Observer)
 
 
-class _HistogramObserver:
+class HistogramObserver:
     """Counts every column sum of every weight layer."""
 
     def __init__(self, model: ChipModel):
@@ -70,7 +70,7 @@ def observe_ranges(
     jobs : worker threads; each counts for itself, and whole numbers add up in any order.
     """
     model = ideal_model(mapping)
-    first, *others = _observe(model, lambda: _HistogramObserver(model), images, timesteps, jobs)
+    first, *others = _observe(model, lambda: HistogramObserver(model), images, timesteps, jobs)
     for other in others:
         first.ranges.add(other.ranges)
     return first.ranges

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imcsim.functional.forward import Array, ChipModel, Counts, _Batch, ideal_model
+from imcsim.functional.forward import Array, BatchRun, ChipModel, Counts, ideal_model
 from imcsim.network.layers import Layer, Network
 
 Integers = npt.NDArray[np.integer[Any]]
@@ -157,12 +157,12 @@ def _reach(values: Integers, top: int) -> tuple[int, int]:
     return min(-top - 1, int(values.min())), max(top, int(values.max()))
 
 
-class _Pair(_Batch):
+class _Pair(BatchRun):
     """A batch on the ideal copy; the chip reads what each of its layers reads."""
 
     def __init__(self, ideal: ChipModel, chip: ChipModel, images: Array, steps: int, first: int):
         super().__init__(ideal, images, steps, None, first)
-        self.chip = _Batch(chip, images, steps, None, first)
+        self.chip = BatchRun(chip, images, steps, None, first)
         self.found: dict[int, Array] = {}
         """The chip's currents at this timestep, int32 (n, y, x, c)."""
         self.moments = {m.index: Moments() for m in ideal.mapping.layers}

@@ -174,10 +174,10 @@ def run_batch(
     stop : exited images leave the batch at once.
     first_image : number of the first image in its set; what is drawn in a read depends on it.
     """
-    return _Batch(model, images, timesteps, observer, first_image).run(stop)
+    return BatchRun(model, images, timesteps, observer, first_image).run(stop)
 
 
-class _Batch:
+class BatchRun:
     """State of one batch: potentials and kept first-layer currents of the images still running."""
 
     def __init__(
