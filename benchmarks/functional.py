@@ -150,7 +150,8 @@ def read_all(model: ChipModel, sources: Sources, timesteps: int, repeats: int) -
     batch = len(next(iter(sources.values())))
     total = 0.0
     for index, source in sources.items():
-        state = BatchRun(
+        empty = np.zeros((batch, *network.image_shape), np.uint8)
+        state = BatchRun(model, empty, timesteps, None, 0)
             model, np.zeros((batch, *network.image_shape), np.uint8), timesteps, None, 0
         )
 
