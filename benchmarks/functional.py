@@ -152,8 +152,6 @@ def read_all(model: ChipModel, sources: Sources, timesteps: int, repeats: int) -
     for index, source in sources.items():
         empty = np.zeros((batch, *network.image_shape), np.uint8)
         state = BatchRun(model, empty, timesteps, None, 0)
-            model, np.zeros((batch, *network.image_shape), np.uint8), timesteps, None, 0
-        )
 
         def layer(index: int = index, source: Any = source, state: BatchRun = state) -> None:
             state.kept.clear()
