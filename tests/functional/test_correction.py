@@ -349,6 +349,7 @@ def test_without_images_nothing_is_corrected() -> None:
     assert (report.channels, report.gain_mean) == (0, 1)
 
 
+@pytest.mark.needs_jit
 def test_neither_workers_nor_the_order_of_images_change_a_sum() -> None:
     network = residual_network(seed=36)
     chip, images = chip_with(network, damaged(network, 36)), random_images(network, 40)

@@ -413,6 +413,7 @@ def test_a_gain_error_scales_the_sums(inputs: Array) -> None:
 # Noise
 
 
+@pytest.mark.needs_jit
 def test_noise_is_drawn_for_every_conversion_with_its_spread() -> None:
     """Equal images, one column: sums spread by σ of each slice and row block."""
     sigma, images = 3.0, 4000
@@ -464,6 +465,7 @@ def test_a_static_image_is_read_with_fresh_noise_unless_its_currents_are_kept(
     assert counts[:, 0, 0].tolist() == [ROWS, ROWS]
 
 
+@pytest.mark.needs_jit
 def test_groups_of_rows_have_noise_of_their_own() -> None:
     """Two reads of half the rows are noisier than one of all."""
     images = np.ones((3000, 64, 1, 1), np.uint8)

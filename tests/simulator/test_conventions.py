@@ -12,6 +12,9 @@ from imcsim.simulator import RunOptions, RunResult, run
 from tests.mapping.chips import rram64
 from tests.small_networks import max_pool_network, random_workload, residual_network
 
+# Whole runs: minutes without compiled kernels.
+pytestmark = pytest.mark.needs_jit
+
 ANALOG = {"mapping.signed_weights": "differential", "mapping.subtract": "analog"}
 DEVICE = {"device.variation_model": "device"}
 CONVENTIONS: dict[str, dict[str, Any]] = {

@@ -137,6 +137,7 @@ def test_neither_workers_nor_memory_change_a_corrected_chip(options: dict[str, i
     same(result(*CELLS, CHANNELS, THETA, FEW), result(*CELLS, CHANNELS, THETA, FEW, **options))
 
 
+@pytest.mark.needs_jit
 def test_the_summary_is_plain_json() -> None:
     summary = result(*CELLS, CHANNELS, THETA, FEW).summary()
     assert set(summary) == PROMISED | {"correction"}

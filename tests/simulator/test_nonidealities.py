@@ -18,6 +18,9 @@ from tests.chip.files import ARCH
 from tests.functional.test_cells import one_weight_network
 from tests.small_networks import max_pool_network, random_workload
 
+# Whole runs: minutes without compiled kernels.
+pytestmark = pytest.mark.needs_jit
+
 Array = npt.NDArray[Any]
 
 PROGRAMMING = "{model: programming, spread: proportional, sigma: 0.2}"
